@@ -59,7 +59,7 @@ class Dependencies(Section):
     gunicorn: Literal["hookd", "own"] = Field(
         "hookd",
         description="`hookd`: its own gunicorn is added where the app has none, or one before 24.1. `own`: the app's, "
-        "with one thread.",
+        "with one thread if 21.0 to 24.0.",
     )
     environment: dict[str, str] = Field({}, description="More variables for uv, such as UV_INDEX_URL.")
 

@@ -1,6 +1,5 @@
 """Build commands: assets of npm and its kin, Django's static files, Flask-Assets, compiled translations."""
 
-import ast
 import posixpath
 import re
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from units.finders.project import Project
 from units.finders.service import Service
 from units.finders.shell import Command, read_script
 from units.finders.starts import dockerfiles
-from units.finders.syntax import Module, text_of
 
 Argv = list[str]
 _TOOLS: Final = {
@@ -140,18 +138,12 @@ def _at(tool: str, directory: str) -> Argv:
 def _django(project: Project, service: Service) -> Iterator[tuple[list[Argv], str]]:
     modules = django.settings_modules(project, service.settings) if service.settings else ()
     manage = ["python", django.manage_path(project)]
-    if has_static(project, modules) and (found := django.setting(modules, "STATIC_ROOT")):
+    if django.has_static(modules) and (found := django.setting(modules, "STATIC_ROOT")):
         yield [[*manage, "collectstatic", "--noinput"]], project.place_of(*found)
     if (found := django.setting(modules, "COMPRESS_OFFLINE")) and getattr(found[1], "value", None) is True:
         yield [[*manage, "compress"]], project.place_of(*found)
     if modules and (catalogue := _uncompiled(project, "django")):
         yield [[*manage, "compilemessages"]], project.place(catalogue)
-
-
-def has_static(project: Project, modules: tuple[Module, ...]) -> bool:
-    """Return True if Django's settings install the app for static files."""
-    wanted = ("django.contrib.staticfiles", "django.contrib.staticfiles.apps.StaticFilesConfig")
-    return any(text_of(node) in wanted for one in modules for node in one.all_of(ast.Constant))
 
 
 def _flask(project: Project) -> Iterator[tuple[list[Argv], str]]:

@@ -38,10 +38,9 @@ _COMPOSE: Final = ("docker-compose.yml", "docker-compose.yaml", "compose.yml", "
 
 @dataclass(frozen=True)
 class _Datum:
-    """A path that the app writes, relative to its directory. `name` is the setting's name."""
+    """A path that the app writes, relative to its directory."""
 
     path: str
-    name: str
     variables: tuple[str, ...]
     source: str
     is_url: bool = False
@@ -60,7 +59,7 @@ def find_data(project: Project, service: Service) -> Found:
     variables: dict[str, Variable] = {}
     remarks: dict[str, None] = {}
     for one in found.values():
-        directory = _directory(project, one)
+        directory = _directory(one)
         if variables.keys() & set(one.variables):
             continue
         if directory and _may_be_shared(project, directory):
@@ -86,7 +85,7 @@ def database_file(project: Project, service: Service) -> str | None:
     return next((path for path in paths if _may_be_shared(project, posixpath.dirname(path) or "venv")), None)
 
 
-def _directory(project: Project, one: _Datum) -> str:
+def _directory(one: _Datum) -> str:
     """Return the directory to share for a path: itself, or the parent of a file."""
     return posixpath.dirname(one.path) if one.is_file else one.path
 
@@ -186,7 +185,7 @@ def _datum(project: Project, module: Module, name: str, value: Value, known: fro
     variables = value.variables or ((setting,) if setting in known else ())
     if match is None and not _is_database_name(setting) and path in project.files:
         return None
-    return _Datum(path, setting, variables, project.place(module.path), match is not None, is_file)
+    return _Datum(path, variables, project.place(module.path), match is not None, is_file)
 
 
 def _is_database_name(setting: str) -> bool:
@@ -218,7 +217,7 @@ def _written(project: Project, values: Values, module: Module) -> Iterator[_Datu
             is_file = last not in _MAKERS
             if not is_file or posixpath.dirname(path) or last == "open" or _DATABASE.search(path):
                 names = value.variables or (_secret_variables(module) if _KEY.search(path) else ())
-                yield _Datum(path, last, names, project.place_of(module, call), False, is_file, is_written=True)
+                yield _Datum(path, names, project.place_of(module, call), False, is_file, is_written=True)
 
 
 def _secret_variables(module: Module) -> tuple[str, ...]:

@@ -84,3 +84,9 @@ def manage_path(project: Project) -> str:
     return next(
         (path for root in project.roots if (path := posixpath.join(root, "manage.py")) in project.files), "manage.py"
     )
+
+
+def has_static(modules: tuple[Module, ...]) -> bool:
+    """Return True if Django's settings install the app for static files."""
+    wanted = ("django.contrib.staticfiles", "django.contrib.staticfiles.apps.StaticFilesConfig")
+    return any(text_of(node) in wanted for one in modules for node in one.all_of(ast.Constant))

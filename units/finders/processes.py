@@ -63,7 +63,8 @@ def _daemons(project: Project, service: Service) -> Iterator[tuple[str, tuple[st
             continue
         for command in read_script(value.strip()):
             words = _without_shell(command)
-            word = next((one for one in words[1:] if _NAME.fullmatch(one)), words[0])
+            is_python = words[0].startswith("python")
+            word = next((one for one in words[1:] if _NAME.fullmatch(one)), words[0]) if is_python else words[0]
             if name := process_name(word):
                 yield name, words, f"{path}, line {number}"
 

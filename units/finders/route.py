@@ -34,12 +34,12 @@ def _checks(project: Project) -> Iterator[tuple[str, str]]:
         if (match := _URL.search(dockerfile.health)) and match[1] != "/":
             yield match[1], project.place(dockerfile.path)
     for path in _COMPOSE:
-        yield from _compose_checks(path, (project.read(path) or "").splitlines(), project.place(path))
+        yield from _compose_checks((project.read(path) or "").splitlines(), project.place(path))
         if project.directory:
-            yield from _compose_checks(path, (project.tree.read(path) or "").splitlines(), path)
+            yield from _compose_checks((project.tree.read(path) or "").splitlines(), path)
 
 
-def _compose_checks(path: str, lines: list[str], place: str) -> Iterator[tuple[str, str]]:
+def _compose_checks(lines: list[str], place: str) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(lines, 1):
         is_test = "test:" in line or "curl" in line or "wget" in line
         if (

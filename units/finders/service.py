@@ -16,7 +16,7 @@ from units.finders.syntax import Module, text_of
 
 _ENVIRONMENT_FILES: Final = (".flaskenv", ".env.example", ".env.sample", ".env")
 _CONFIG: Final = "gunicorn.conf.py"
-_NEWEST_BAD: Final = (24, 1)
+_OLDEST_GOOD: Final = (24, 1)
 _PIN: Final = re.compile(r"(?i)^gunicorn\s*(?:\[[^\]]*\])?\s*[=~]=\s*(\d+)(?:\.(\d+))?")
 _DEFAULT_PORT: Final = "8000"
 # Paths of a container that are the same on a host.
@@ -129,9 +129,9 @@ def _is_installed(project: Project) -> bool:
 def _server_remarks(project: Project, serving: Serving, kind: Finding | None) -> list[str]:
     remarks = []
     pin = _PIN.match(project.packages.get("gunicorn", ""))
-    if pin and (int(pin[1]), int(pin[2] or 0)) < _NEWEST_BAD:
+    if pin and (int(pin[1]), int(pin[2] or 0)) < _OLDEST_GOOD:
         remarks.append(
-            f"The project's gunicorn {pin[0].partition('==')[2].strip()} drops requests: hookd uses its own."
+            f"The project's gunicorn {pin[0].partition('==')[2].strip()} is older than 24.1: hookd uses its own."
         )
     if kind and kind.value in ("gevent", "eventlet") and kind.value not in project.packages:
         remarks.append(

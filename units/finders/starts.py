@@ -50,7 +50,7 @@ def procfile_starts(project: Project) -> tuple[Start, ...]:
     found = []
     for number, line in enumerate(project.lines("Procfile"), 1):
         if match := _PROCFILE_LINE.fullmatch(line):
-            commands = tuple(replace(one, line=number) for one in _expanded(project, read_script(match[2])))
+            commands = _expanded(project, read_script(match[2]))
             found.append(Start(match[1], commands, project.place("Procfile", number)))
     return tuple(found)
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from units.finders import django
-from units.finders.build import has_static
 from units.finders.finding import Finding, Found
 from units.finders.project import Project
 from units.finders.service import Service
@@ -38,7 +37,7 @@ def _overlaps(first: str, second: str) -> bool:
 
 def _django(project: Project, service: Service, values: Values) -> Iterator[tuple[str, str, str]]:
     modules = django.settings_modules(project, service.settings or "")
-    names = (("STATIC_URL", "STATIC_ROOT"), ("MEDIA_URL", "MEDIA_ROOT")) if has_static(project, modules) else ()
+    names = (("STATIC_URL", "STATIC_ROOT"), ("MEDIA_URL", "MEDIA_ROOT")) if django.has_static(modules) else ()
     for url_name, root_name in names:
         url, root = django.setting(modules, url_name), django.setting(modules, root_name)
         prefix = _prefix(values, url)

@@ -85,6 +85,8 @@ def test_release_commands_are_found(files: dict[str, str], commands: list[list[s
         ({"requirements.txt": "dramatiq", "jobs.py": "import dramatiq\n@dramatiq.actor\ndef f(): ...\n"}, {"dramatiq": ["dramatiq", "jobs"]}),
         (django(**{"requirements.txt": "django-rq", "uwsgi.ini": "[uwsgi]\nmodule=site1.wsgi\nattach-daemon = ./manage.py sendalerts\nattach-daemon = x %(_)\n",
                    "Procfile": "web: uwsgi uwsgi.ini\n"}), {"sendalerts": ["python", "manage.py", "sendalerts"]}),
+        (django(**{"uwsgi.ini": "[uwsgi]\nmodule=site1.wsgi\nattach-daemon = celery -A app worker\n", "Procfile": "web: uwsgi uwsgi.ini\n"}),
+         {"celery": ["celery", "-A", "app", "worker"]}),
         ({"Procfile": "web: gunicorn app:app\nworker: rq worker -u $REDIS_URL\n"}, {}),
     ],
 )  # fmt: skip
