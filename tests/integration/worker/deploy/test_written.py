@@ -17,6 +17,7 @@ from tests.support.tasks import Deploying, deploying, make_app
 from worker.deploy.retention import prune
 from worker.deploy.written import record_release, report_written
 
+_ARCHIVE = gzip.compress(b"x y", mtime=0)
 APPS: dict[str, dict[str, Any]] = {"bg": {"handover": "blue-green"}, "one": {"handover": "restart"}}
 
 
@@ -129,7 +130,11 @@ def test_files_that_cannot_move_stay(at: Deploying) -> None:
     assert "cannot be kept" in at.text
 
 
-@pytest.mark.parametrize("damage", [None, b"", b"no archive", gzip.compress(b"x y")[:-9], gzip.compress(b"x y")])
+@pytest.mark.parametrize(
+    "damage",
+    [None, b"", b"no archive", _ARCHIVE[:-9], _ARCHIVE],
+    ids=["missing", "empty", "not an archive", "cut", "not a record"],
+)
 def test_release_without_a_record(at: Deploying, damage: bytes | None) -> None:
     """A release of an older hookd, and one from before a power cut."""
     first = release(at, 1)
