@@ -1,9 +1,12 @@
 """Keys such as `service.entry` in an app's table, and their values as a person types them."""
 
 import tomllib
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
+import tomlkit
+
+from hookd.http_probe import with_page
 from units.system.errors import Refused
 
 
@@ -39,3 +42,27 @@ def parse_change(change: str) -> tuple[str, Any]:
         return path, tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return path, text
+
+
+def set_keys(text: str, typed: Iterable[str], values: Mapping[str, Any] | None = None) -> str:
+    """Set `values` by key, then each typed KEY=VALUE, in a TOML text. Comments and order stay.
+
+    Raises Refused with all problems.
+    """
+    document: Any = tomlkit.parse(text)
+    problems: list[str] = []
+    for change in (*(values or {}).items(), *typed):
+        try:
+            path, value = parse_change(change) if isinstance(change, str) else change
+            set_key(document, path, _with_address(document, path, value), tomlkit.table)
+        except Refused as refused:
+            problems += refused.reasons
+    if problems:
+        raise Refused(problems)
+    return tomlkit.dumps(document)
+
+
+def _with_address(document: Mapping[str, Any], path: str, value: Any) -> Any:
+    """Return a value as it is, but a page alone as `health.url` with the address that the text has."""
+    is_page = path == "health.url" and isinstance(value, str) and value.startswith("/")
+    return with_page(document.get("health", {}).get("url", ""), value) if is_page else value

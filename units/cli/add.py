@@ -12,7 +12,6 @@ import tomlkit
 from hookd.cli.common import fail, print_line, print_next, sudo_command
 from hookd.model.app import App
 from hookd.model.git_hosts import GitHost
-from hookd.variables import parse
 from units.apps import manage
 from units.apps.accounts import default_user
 from units.apps.found import PAGE, page_of, with_findings
@@ -25,7 +24,9 @@ from units.apps.plan import VARIABLES, InitialContents
 from units.cli import common
 from units.cli.apps import prepare_repository_access, print_webhook_settings
 from units.cli.edit import read_app_file
-from units.cli.plan import Places, agree, ask_variables, is_interactive, list_unset, require_start, show_plan
+from units.cli.plan.agree import Proposal, settle
+from units.cli.plan.show import show_plan
+from units.cli.plan.variables import Places, is_interactive, list_unset
 from units.cli.typed_files import completed_table, read_contents
 from units.finders.plan import Finding, Plan
 from units.setup import certify
@@ -130,6 +131,10 @@ class _Request:
             return _over(tomlkit.parse(read_app_file(known)).unwrap(), table, with_page=bool(options.health))
         return with_data_place(self.name, with_findings(table, findings, page=self.options["health"]))
 
+    def install(self, server: Server, table: Mapping[str, Any], contents: InitialContents) -> App:
+        """Install the app with a table. Raises Refused before any change."""
+        return manage.add(server, self.name, table, contents, print_line, dry_run=self.dry_run)
+
     @property
     def given(self) -> set[str]:
         """The keys that the options set."""
@@ -155,7 +160,7 @@ def _add_found(request: _Request) -> App:
         manage.check_add(server, request.name, request.table(server), request.contents)
         source = None if server.catalogue.get(request.name) else _source(request)
     if source is None:
-        return _install(request, None, (), request.contents)
+        return _install_without_plan(request)
     looker = server_looker()
     try:
         found = _fetch(request, looker, source)
@@ -163,11 +168,11 @@ def _add_found(request: _Request) -> App:
         if not request.dry_run:
             raise
         print_line(f"{error}, so the plan is not known yet")
-        return _install(request, None, (), request.contents)
+        return _install_without_plan(request)
     done = False
     try:
         plan = looker.find(found.mirror, found.commit, request.options["directory"])
-        show_plan(f"{request.repository}, branch {found.branch}, commit {found.commit[:12]}", plan, request.given)
+        show_plan(request.repository, found, plan, request.given)
         app = _install_agreed(replace(request, branch=found.branch), server, plan)
         done = not request.dry_run
     finally:
@@ -178,34 +183,23 @@ def _add_found(request: _Request) -> App:
 
 def _install_agreed(request: _Request, server: Server, plan: Plan) -> App:
     """Ask about the plan and the variables, and install the app."""
-    require_start(plan, request.table(server, plan, plan.findings), sudo_command())
-    agreement = agree(
-        plan,
-        lambda findings: request.table(server, plan, findings),
-        yes=request.options["yes"] or request.dry_run,
-    )
-    text = request.contents.environment
-    known = parse(text) if text else {}
+    first = request.contents.environment or VARIABLES.format(name=request.name)
     places = Places(str(layout.app_data(request.name)), request.options["domain"] or "localhost")
-    first = text or VARIABLES.format(name=request.name)
-    asked = ask_variables(plan.variables, first, known, places, yes=request.options["yes"])
-    contents = replace(request.contents, environment=asked) if asked != first else request.contents
-    app = _install(request, plan, agreement.findings, contents, agreement.table)
+    proposal = Proposal(plan, lambda findings: request.table(server, plan, findings), places, sudo_command())
+    agreed = settle(proposal, first, yes=request.options["yes"], dry_run=request.dry_run)
+    is_same = agreed.variables == first
+    contents = request.contents if is_same else replace(request.contents, environment=agreed.variables)
+    with common.host_lock(dry_run=request.dry_run) as now:
+        app = request.install(now, agreed.table(lambda findings: request.table(now, plan, findings)), contents)
     if not request.dry_run:
-        list_unset(plan.variables, parse(asked), f"sudo hookd env set {request.name} {{name}}")
+        list_unset(plan.variables, agreed.variables, f"sudo hookd env set {request.name} {{name}}")
     return app
 
 
-def _install(
-    request: _Request,
-    plan: Plan | None,
-    findings: tuple[Finding, ...],
-    contents: InitialContents,
-    edited: dict[str, Any] | None = None,
-) -> App:
+def _install_without_plan(request: _Request) -> App:
+    """Install an app with the options alone."""
     with common.host_lock(dry_run=request.dry_run) as server:
-        table = edited or request.table(server, plan, findings)
-        return manage.add(server, request.name, table, contents, print_line, dry_run=request.dry_run)
+        return request.install(server, request.table(server), request.contents)
 
 
 def _source(request: _Request) -> Source:

@@ -1,19 +1,18 @@
 """`hookd app edit`: changes an app's file and applies it completely, or leaves everything as it was."""
 
 import sys
-from typing import Any, Final
+from typing import Final
 
 import click
 import tomlkit
 
 from hookd.cli.common import INTERRUPTED, app_argument, fail, find_app, print_line, print_next, sudo_command
 from hookd.cli.progress import EXIT_CODES
-from hookd.http_probe import with_page
 from hookd.model.app import App
 from hookd.model.deployment import Status
 from units.apps import manage
 from units.apps.git_access import check_access
-from units.apps.keys import parse_change, set_key
+from units.apps.keys import set_keys
 from units.apps.options import parse_app
 from units.apps.permissions import check_permissions
 from units.apps.variables import require_plain_variables
@@ -162,23 +161,6 @@ def _deploy_or_revert(before: App, old: str, new: str) -> int:
         print_line(f"\n{name} is as it was before")
         print_next(sudo_command())
     return status
-
-
-def set_keys(text: str, changes: tuple[str, ...]) -> str:
-    """Set keys in a TOML text and keep its comments and order. Raises Refused with all problems."""
-    document: Any = tomlkit.parse(text)
-    problems: list[str] = []
-    for change in changes:
-        try:
-            path, value = parse_change(change)
-            if path == "health.url" and isinstance(value, str) and value.startswith("/"):
-                value = with_page(document.get("health", {}).get("url", ""), value)
-            set_key(document, path, value, tomlkit.table)
-        except Refused as refused:
-            problems += refused.reasons
-    if problems:
-        raise Refused(problems)
-    return tomlkit.dumps(document)
 
 
 def read_app_file(app: App) -> str:

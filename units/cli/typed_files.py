@@ -1,7 +1,8 @@
-"""The files that `hookd app add` names: variables, shared files, and the app's own file in place of a repository."""
+"""The files that `hookd app add` and `hookd up` name: variables, shared files, and the app's own file."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,22 +26,37 @@ _BESIDE_FILE: Final = ("name", "file", "repo", "user", "env_file", "files", "dry
 def read_contents(options: Mapping[str, Any]) -> InitialContents:
     """Read the named files. Raises Refused with those that cannot be read, and with misread variables."""
     unreadable: list[str] = []
-    environment = _read_text(options["env_file"], "--env-file", unreadable) if options["env_file"] else None
-    if environment is not None:
-        unreadable += describe_problems(options["env_file"], misread(environment))
+    environment = _attempt(lambda: read_variables(options["env_file"]), unreadable) if options["env_file"] else None
     sources = dict(item.split("=", 1) for item in options["files"] if "=" in item)
-    shared = {name: _read_text(Path(path), f"--file {name}", unreadable) for name, path in sources.items()}
+    shared = {
+        name: _attempt(partial(_read_text, Path(path), f"--file {name}"), unreadable) for name, path in sources.items()
+    }
     if unreadable:
         raise Refused(unreadable)
     return InitialContents(secrets.new_secret(), environment, shared)
 
 
-def _read_text(path: Path, option: str, unreadable: list[str]) -> str:
+def read_variables(path: Path) -> str:
+    """Read the file of `--env-file`. Raises Refused if it cannot be read, and for misread variables."""
+    text = _read_text(path, "--env-file")
+    if problems := list(describe_problems(path, misread(text))):
+        raise Refused(problems)
+    return text
+
+
+def _attempt(read: Callable[[], str], unreadable: list[str]) -> str:
+    try:
+        return read()
+    except Refused as refused:
+        unreadable += refused.reasons
+        return ""
+
+
+def _read_text(path: Path, option: str) -> str:
     try:
         return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
-        unreadable.append(f"{option}: {path} cannot be read: {error}")
-        return ""
+        raise Refused([f"{option}: {path} cannot be read: {error}"]) from None
 
 
 def completed_table(server: Server, name: str, file: Path, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 import shutil
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
-from functools import wraps
+from dataclasses import dataclass
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,16 +17,17 @@ from hookd.cli.main import main
 from hookd.commands import edit_command
 from hookd.config import Config, ConfigError
 from hookd.model.ids import is_app
-from hookd.variables import misread, parse
 from units.apps.found import PAGE, page_of, with_findings
-from units.apps.keys import parse_change, set_key
-from units.apps.look import Looker
+from units.apps.keys import parse_change, set_key, set_keys
+from units.apps.look import Fetched, Looker
 from units.apps.look import Source as Branch
 from units.apps.options import parse_app
-from units.apps.variables import describe_problems
-from units.cli.plan import Places, agree, ask_variables, list_unset, require_start, show_plan
-from units.finders.plan import Finding
-from units.system.errors import HostError, Refused
+from units.cli.plan.agree import Findings, Proposal, settle
+from units.cli.plan.show import show_plan
+from units.cli.plan.variables import Places, list_unset
+from units.cli.typed_files import read_variables
+from units.finders.plan import Plan
+from units.system.errors import HostError
 from units.system.run import CommandFailed
 from units.up.home import Home, all_homes, create, default_home, free_port, write_settings
 from units.up.services import start, stop
@@ -32,7 +35,7 @@ from units.up.source import app_name, first_table, repository_url, with_own_comm
 
 _APP_PORT, _RECEIVER_PORT = 8000, 8787
 # Keys that an option of its own sets.
-_OPTIONS: Final = {"directory": "service.directory", "entry": "service.entry"}
+_OPTIONS: Final = {"branch": "branch", "directory": "service.directory", "entry": "service.entry"}
 
 
 def _reports(command: Command) -> Command:
@@ -71,54 +74,66 @@ def up(repo: str | None, name: str | None, dry_run: bool, **options: Any) -> Non
     url = repository_url(repo)
     home = default_home(name if name and is_app(name) else app_name(name or url))
     home.require_short_path()
-    changes = _changes(options)
     if home.exists:
-        _change(home, changes, dry_run=dry_run)
-    elif not _set_up(home, url, options, changes, dry_run=dry_run):
+        _change(home, options, dry_run=dry_run)
+    elif not _set_up(_Request(home, url, options, dry_run)):
         return
     if not dry_run:
         _run(home)
 
 
-def _changes(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the keys that the options set."""
-    found = dict(map(parse_change, options["changes"]))
-    if options["data"]:
-        found.setdefault("shared.directories", list(options["data"]))
-    return {**{key: options[name] for name, key in _OPTIONS.items() if options[name]}, **found}
+@dataclass(frozen=True)
+class _Request:
+    """A typed command for an app that is not there yet."""
+
+    home: Home
+    url: str
+    options: Mapping[str, Any]
+    dry_run: bool
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values that the options set, by key."""
+        return _option_values(self.options) | dict(map(parse_change, self.options["changes"]))
+
+    @property
+    def given(self) -> set[str]:
+        """The keys that the options set."""
+        return {*self.values, *([PAGE] if self.options["health"] else [])}
+
+    def table(self, branch: str, port: int, plan: Plan, findings: Findings) -> dict[str, Any]:
+        """Return the app's table: the options over the findings."""
+        page = self.options["health"]
+        table = first_table(self.home, self.url, branch, port, page or page_of(plan))
+        for key, value in self.values.items():
+            set_key(table, key, value)
+        return with_own_command(with_findings(table, findings, page=page))
 
 
-def _set_up(home: Home, url: str, options: dict[str, Any], changes: dict[str, Any], *, dry_run: bool) -> bool:
-    """Look at the repository, ask, and write all files. Return False if nothing was made."""
-    environment = _read_variables(options["env_file"])
+def _option_values(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the options that set one key each, by key."""
+    data = {"shared.directories": list(options["data"])} if options["data"] else {}
+    return {key: options[name] for name, key in _OPTIONS.items() if options[name]} | data
+
+
+def _set_up(request: _Request) -> bool:
+    """Find the plan, ask, and write all files. Return False if nothing was made."""
+    home, options = request.home, request.options
+    variables = read_variables(options["env_file"]) if options["env_file"] else ""
     done, is_new = False, not home.directory.exists()
     try:
         write_settings(home, free_port(_RECEIVER_PORT))
-        looker = Looker(sys.executable, variables={"HOOKD_CONFIG": str(home.config_file), "HOME": str(Path.home())})
-        print_line(f"Looking at {url}")
-        found = looker.fetch(Branch(home.name, url, options["branch"]))
-        plan = without_server_keys(looker.find(found.mirror, found.commit, options["directory"]))
-        show_plan(
-            f"{url}, branch {found.branch}, commit {found.commit[:12]}",
-            plan,
-            {*changes, *([PAGE] if options["health"] else [])},
-        )
+        found, plan = _find(request)
+        show_plan(request.url, found, plan, request.given)
         port = options["port"] or free_port(_APP_PORT)
-
-        def table(findings: tuple[Finding, ...]) -> dict[str, Any]:
-            first = first_table(home, url, found.branch, port, options["health"] or page_of(plan))
-            return _table(first, findings, changes, options["health"])
-
-        require_start(plan, table(plan.findings), "hookd up")
-        agreed = agree(plan, table, yes=options["yes"] or dry_run)
-        chosen = agreed.table or table(agreed.findings)
-        parse_app(home.name, chosen)
-        if not dry_run:
-            places = Places(str(home.root / "shared"), "127.0.0.1")
-            known = parse(environment)
-            environment = ask_variables(plan.variables, environment, known, places, yes=options["yes"])
-            create(home, chosen, environment)
-            list_unset(plan.variables, parse(environment), edit_command(str(home.variables_file)))
+        make_table = partial(request.table, found.branch, port, plan)
+        proposal = Proposal(plan, make_table, Places(str(home.root / "shared"), "127.0.0.1"), "hookd up")
+        agreed = settle(proposal, variables, yes=options["yes"], dry_run=request.dry_run)
+        table = agreed.table(make_table)
+        parse_app(home.name, table)
+        if not request.dry_run:
+            create(home, table, agreed.variables)
+            list_unset(plan.variables, agreed.variables, edit_command(str(home.variables_file)))
             done = True
     finally:
         if not done and is_new:
@@ -126,35 +141,24 @@ def _set_up(home: Home, url: str, options: dict[str, Any], changes: dict[str, An
     return done
 
 
-def _table(
-    first: dict[str, Any], findings: tuple[Finding, ...], changes: dict[str, Any], page: str | None
-) -> dict[str, Any]:
-    """Return the app's table: the changes over the findings."""
-    for key, value in changes.items():
-        set_key(first, key, value)
-    return with_own_command(with_findings(first, findings, page=page))
+def _find(request: _Request) -> tuple[Fetched, Plan]:
+    """Fetch the branch, and return its head and its plan."""
+    home = request.home
+    looker = Looker(sys.executable, variables={"HOOKD_CONFIG": str(home.config_file), "HOME": str(Path.home())})
+    print_line(f"Looking at {request.url}")
+    found = looker.fetch(Branch(home.name, request.url, request.options["branch"]))
+    return found, without_server_keys(looker.find(found.mirror, found.commit, request.options["directory"]))
 
 
-def _read_variables(file: Path | None) -> str:
-    """Return the text of a file of variables. Raises Refused for misread ones."""
-    if file is None:
-        return ""
-    text = file.read_text(encoding="utf-8")
-    if problems := list(describe_problems(file, misread(text))):
-        raise Refused(problems, hint=f"${{EDITOR:-vi}} {file}")
-    return text
-
-
-def _change(home: Home, changes: dict[str, Any], *, dry_run: bool) -> None:
+def _change(home: Home, options: Mapping[str, Any], *, dry_run: bool) -> None:
     """Set keys in the file of an app that is there."""
-    if not changes:
-        return
-    document: Any = tomlkit.parse(home.app_file.read_text(encoding="utf-8"))
-    for key, value in changes.items():
-        set_key(document, key, value, tomlkit.table)
-    parse_app(home.name, document.unwrap())
-    if not dry_run:
-        home.app_file.write_text(tomlkit.dumps(document), encoding="utf-8")
+    page = {"health.url": options["health"]} if options["health"] else {}
+    old = home.app_file.read_text(encoding="utf-8")
+    new = set_keys(old, options["changes"], _option_values(options) | page)
+    if new != old:
+        parse_app(home.name, tomlkit.parse(new).unwrap())
+        if not dry_run:
+            home.app_file.write_text(new, encoding="utf-8")
 
 
 def _run(home: Home) -> None:

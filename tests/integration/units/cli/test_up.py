@@ -76,8 +76,9 @@ def test_one_command_makes_a_site(person: Person) -> None:
     person.commit("two")
     wait_for(lambda: person.page() == "two", 60, "the commit")
     assert "shop" in person.hookd("status")
-    person.hookd(*source, "--entry", "other:app")
+    person.hookd(*source, "--entry", "other:app", "--health", "/other")
     assert person.page() == "other"
+    assert '.sock:/other"' in (person.home / ".hookd/shop/apps/shop.toml").read_text()
     assert "is stopped" in person.hookd("down")
     assert not listens(person.port)
     person.hookd(*source)
