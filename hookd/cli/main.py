@@ -19,7 +19,7 @@ _SIMILARITY: Final = 0.8
 # The commands of each section, by their module. The function of a command has the command's name.
 SECTIONS: Final[Mapping[str, Mapping[str, Iterable[str]]]] = {
     "Deploy": {"hookd.cli.deploy": ("deploy", "update", "rollback", "unpin"), "hookd.cli.freeze": ("freeze", "thaw")},
-    "Look": {
+    "Inspect": {
         "hookd.cli.status": ("status", "logs"),
         "hookd.cli.history": ("why",),
         "units.cli.doctor": ("doctor", "permissions"),

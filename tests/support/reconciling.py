@@ -14,7 +14,7 @@ from tests.support.visitors import visitors
 from worker.reconcile.reconciler import Reconciler
 
 
-def look(site: Installation, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def run_reconciler(site: Installation, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run the reconciler as the timer does."""
     done = subprocess.run(
         python("-P", "-m", "worker.reconcile", *arguments),
@@ -28,7 +28,7 @@ def look(site: Installation, *arguments: str) -> "subprocess.CompletedProcess[st
     return done
 
 
-def look_at(site: Installation, app: str) -> Decision:
+def reconcile_app(site: Installation, app: str) -> Decision:
     """Reconcile one app in this process, and return the last decision."""
     found = site.config.catalogue.get(app)
     assert found is not None

@@ -1,4 +1,4 @@
-"""`hookd app add`: looks at the repository, shows what it found, installs the app and deploys it."""
+"""`hookd app add`: shows the plan of the repository, installs the app and deploys it."""
 
 import sys
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from units.apps import manage
 from units.apps.accounts import default_user
 from units.apps.found import PAGE, page_of, with_findings
 from units.apps.git_access import accept_host_keys, check_access, make_deploy_key
+from units.apps.inspection import Branch, Head, Inspector, UnreadableRepository, server_inspector
 from units.apps.keys import parse_change, set_key
-from units.apps.look import Fetched, Looker, Source, Unreadable, server_looker
 from units.apps.manage import Server
 from units.apps.options import AddOptions, app_table, parse_remote, with_data_place
 from units.apps.plan import VARIABLES, InitialContents
@@ -155,29 +155,29 @@ def _over(existing: dict[str, Any], table: Mapping[str, Any], *, with_page: bool
 
 
 def _add_found(request: _Request) -> App:
-    """Install an app with what is found in its repository. Raises Refused and Unreadable before any change."""
+    """Install an app with what is found in its repository. Raises HostError before any change."""
     with common.host_lock(dry_run=request.dry_run) as server:
         manage.check_add(server, request.name, request.table(server), request.contents)
-        source = None if server.catalogue.get(request.name) else _source(request)
-    if source is None:
+        branch = None if server.catalogue.get(request.name) else _branch(request)
+    if branch is None:
         return _install_without_plan(request)
-    looker = server_looker()
+    inspector = server_inspector()
     try:
-        found = _fetch(request, looker, source)
-    except Unreadable as error:
+        head = _fetch(request, inspector, branch)
+    except UnreadableRepository as error:
         if not request.dry_run:
             raise
         print_line(f"{error}, so the plan is not known yet")
         return _install_without_plan(request)
     done = False
     try:
-        plan = looker.find(found.mirror, found.commit, request.options["directory"])
-        show_plan(request.repository, found, plan, request.given)
-        app = _install_agreed(replace(request, branch=found.branch), server, plan)
+        plan = inspector.find(head, request.options["directory"])
+        show_plan(request.repository, head, plan, request.given)
+        app = _install_agreed(replace(request, branch=head.branch), server, plan)
         done = not request.dry_run
     finally:
         if not done:
-            looker.forget(found.mirror)
+            inspector.forget(head)
     return app
 
 
@@ -202,32 +202,32 @@ def _install_without_plan(request: _Request) -> App:
         return request.install(server, request.table(server), request.contents)
 
 
-def _source(request: _Request) -> Source:
+def _branch(request: _Request) -> Branch:
     """Return the branch of the repository, with a new deploy key for ssh."""
     remote = parse_remote(request.repository)
     if not remote.ssh:
-        return Source(request.name, request.repository, request.branch)
+        return Branch(request.name, request.repository, request.branch)
     if not request.dry_run:
         make_deploy_key(request.name)
         if fingerprints := accept_host_keys(remote):
             print_line(f"accepted the keys of {remote.host}, compare them with its published ones:\n{fingerprints}")
-    return Source(request.name, request.repository, request.branch, str(layout.deploy_key(request.name)))
+    return Branch(request.name, request.repository, request.branch, str(layout.deploy_key(request.name)))
 
 
-def _fetch(request: _Request, looker: Looker, source: Source) -> Fetched:
-    """Fetch the branch. Ask a person to paste the key, as often as it is missing. Raises Unreadable."""
+def _fetch(request: _Request, inspector: Inspector, branch: Branch) -> Head:
+    """Fetch the branch. Ask a person to paste the key, as often as it is missing. Raises UnreadableRepository."""
     while True:
         try:
-            return looker.fetch(source)
-        except Unreadable as error:
+            return inspector.fetch(branch)
+        except UnreadableRepository as error:
             if request.dry_run:
                 raise
             print_line(f"\nThe repository cannot be read yet: {error}")
-            if source.key:
+            if branch.key:
                 print_line("Paste at the git host, as a read-only key of the repository:")
-                print_line(f"  deploy key    {make_deploy_key(source.name)}   (read only)")
-            if not (source.key and is_interactive()):
-                paste = "paste the key, then the same command again" if source.key else "make it readable without a key"
+                print_line(f"  deploy key    {make_deploy_key(branch.app)}   (read only)")
+            if not (branch.key and is_interactive()):
+                paste = "paste the key, then the same command again" if branch.key else "make it readable without a key"
                 fail(paste, hint=sudo_command(), status=common.FAILED)
             click.prompt("Then press Enter", default="", show_default=False)
 

@@ -18,9 +18,8 @@ from hookd.commands import edit_command
 from hookd.config import Config, ConfigError
 from hookd.model.ids import is_app
 from units.apps.found import PAGE, page_of, with_findings
+from units.apps.inspection import Branch, Head, Inspector
 from units.apps.keys import parse_change, set_key, set_keys
-from units.apps.look import Fetched, Looker
-from units.apps.look import Source as Branch
 from units.apps.options import parse_app
 from units.cli.plan.agree import Findings, Proposal, settle
 from units.cli.plan.show import show_plan
@@ -123,10 +122,10 @@ def _set_up(request: _Request) -> bool:
     done, is_new = False, not home.directory.exists()
     try:
         write_settings(home, free_port(_RECEIVER_PORT))
-        found, plan = _find(request)
-        show_plan(request.url, found, plan, request.given)
+        head, plan = _find(request)
+        show_plan(request.url, head, plan, request.given)
         port = options["port"] or free_port(_APP_PORT)
-        make_table = partial(request.table, found.branch, port, plan)
+        make_table = partial(request.table, head.branch, port, plan)
         proposal = Proposal(plan, make_table, Places(str(home.root / "shared"), "127.0.0.1"), "hookd up")
         agreed = settle(proposal, variables, yes=options["yes"], dry_run=request.dry_run)
         table = agreed.table(make_table)
@@ -141,13 +140,13 @@ def _set_up(request: _Request) -> bool:
     return done
 
 
-def _find(request: _Request) -> tuple[Fetched, Plan]:
+def _find(request: _Request) -> tuple[Head, Plan]:
     """Fetch the branch, and return its head and its plan."""
     home = request.home
-    looker = Looker(sys.executable, variables={"HOOKD_CONFIG": str(home.config_file), "HOME": str(Path.home())})
-    print_line(f"Looking at {request.url}")
-    found = looker.fetch(Branch(home.name, request.url, request.options["branch"]))
-    return found, without_server_keys(looker.find(found.mirror, found.commit, request.options["directory"]))
+    inspector = Inspector(sys.executable, variables={"HOOKD_CONFIG": str(home.config_file), "HOME": str(Path.home())})
+    print_line(f"Reading {request.url}")
+    head = inspector.fetch(Branch(home.name, request.url, request.options["branch"]))
+    return head, without_server_keys(inspector.find(head, request.options["directory"]))
 
 
 def _change(home: Home, options: Mapping[str, Any], *, dry_run: bool) -> None:

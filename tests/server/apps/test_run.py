@@ -24,7 +24,7 @@ def reach(path):
     except OSError as error:
         return error.strerror
 
-def look():
+def observe():
     status = dict(line.split(":\\t", 1) for line in pathlib.Path("/proc/self/status").read_text().splitlines())
     places = ("/etc/hookd/env/shop", "/etc/hookd/env/shop.build", "/etc/hookd/secrets", "/srv/other", "/run/hookd",
               "/run/dbus", "/var/lib/hookd", "/root", "/home", "/dev/sda", "/etc/shadow", "/var/lib/shop/uploads")
@@ -41,14 +41,14 @@ def look():
     }
 
 if __name__ == "__main__":
-    print(json.dumps(look()))
+    print(json.dumps(observe()))
 """
 WSGI = """
 import json, probe
 
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"version" if environ["PATH_INFO"] == "/version" else json.dumps(probe.look()).encode()]
+    return [b"version" if environ["PATH_INFO"] == "/version" else json.dumps(probe.observe()).encode()]
 """
 # The files that a process holds, by their devices.
 FILES = """

@@ -45,7 +45,7 @@ CODE: Final = "/opt/hookd/current/code/worker/job.py"
 DROP_IN: Final = "/run/systemd/system/hookd-worker@1.service.d"
 RELOAD: Final = "systemctl daemon-reload; systemctl restart hookd-worker@1.service"
 
-LOOK: Final = "/run/systemd/system/hookd-reconcile.service.d"
+DROP_INS: Final = "/run/systemd/system/hookd-reconcile.service.d"
 SITE: Final = "/etc/nginx/sites-available/hookd"
 WORKERS: Final = ("hookd-worker@1.service", "hookd-worker@2.service")
 
@@ -166,10 +166,10 @@ FAULTS: Final = {
         "systemctl stop hookd-reconcile.timer", "services", "hookd-reconcile.timer is not running"
     ),
     "reconciliation fails": Fault(
-        f"mkdir -p {LOOK}; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {LOOK}/x.conf;"
+        f"mkdir -p {DROP_INS}; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {DROP_INS}/x.conf;"
         " systemctl daemon-reload; ! systemctl start hookd-reconcile.service",
         "services", "hookd-reconcile.service failed (exit-code)",
-        repair=f"rm {LOOK}/x.conf; systemctl daemon-reload; systemctl start hookd-reconcile.service",
+        repair=f"rm {DROP_INS}/x.conf; systemctl daemon-reload; systemctl start hookd-reconcile.service",
     ),
     "an app is never reconciled": Fault(
         "hookd app edit shop --set reconcile.every=0", "git", "shop is never reconciled", "warning", app="shop"

@@ -146,8 +146,8 @@ def test_failure_is_said_and_tried_again(shop: Shop, acme: Authority, kind: str,
     if kind == "unauthorized":
         server = ("python3", "-m", "http.server", "--directory", "/mnt", str(OTHER_HTTP_PORT))
         shop.machine.run("systemd-run", "--unit=elsewhere", *server)
-        look = ("curl", "-sS", f"http://127.0.0.1:{OTHER_HTTP_PORT}/")
-        shop.machine.wait_until(lambda: shop.machine.run(*look, check=False).returncode == 0, 20, "the other server")
+        request = ("curl", "-sS", f"http://127.0.0.1:{OTHER_HTTP_PORT}/")
+        shop.machine.wait_until(lambda: shop.machine.run(*request, check=False).returncode == 0, 20, "the other server")
     changed = shop.machine.run(
         "hookd", "app", "edit", "plain", "--set", f"site.domain={domain}", "--set", "site.tls=true"
     )

@@ -8,7 +8,7 @@ import click
 
 from hookd.cli.common import print_line, styled
 from units.apps.found import PAGE
-from units.apps.look import Fetched
+from units.apps.inspection import Head
 from units.cli.plan.variables import is_own_secret
 from units.finders.plan import Finding, Plan
 
@@ -35,12 +35,12 @@ _TITLES: Final = {
 _TITLE_WIDTH, _VALUE_WIDTH = 18, 34
 
 
-def show_plan(repository: str, found: Fetched, plan: Plan, given: Collection[str] = ()) -> None:
+def show_plan(repository: str, head: Head, plan: Plan, given: Collection[str] = ()) -> None:
     """Print a plan: each value, the place where it was read, and the option that overrules it.
 
     `given` are keys that a person has set.
     """
-    source = f"{repository}, branch {found.branch}, commit {found.commit[:12]}"
+    source = f"{repository}, branch {head.branch}, commit {head.commit[:12]}"
     print_line(f"\nFound in {source}: {plan.kind}", bold=True)
     findings = [finding for finding in plan.findings if finding.key not in given]
     _show_findings([finding for finding in findings if not finding.proposed])

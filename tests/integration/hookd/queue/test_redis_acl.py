@@ -275,10 +275,10 @@ def test_user_without_rights_gets_a_hint(arguments: list[str]) -> None:
         text = as_nobody(lambda: said(installation.config_path, *arguments))
         for path, mode in (("redis/redis.sock", 0o666), ("passwords", 0o711), ("passwords/status", 0o644)):
             (directory / path).chmod(mode)
-        looked = as_nobody(lambda: said(installation.config_path, "status"))
+        printed = as_nobody(lambda: said(installation.config_path, "status"))
     next_thing = f"sudo hookd --config {installation.config_path} {' '.join(arguments)}"
     assert text == f"2 hookd: you may not read the Redis password\n  next: {next_thing}\n"
-    assert looked.startswith("0 "), "a reader of the password of `status` reads"
+    assert printed.startswith("0 "), "a reader of the password of `status` reads"
 
 
 def said(config: Path, *arguments: str) -> str:

@@ -8,7 +8,7 @@ from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status
 from hookd.model.hint import render_hint
 from tests.support.installation import WSGI, Installation, app_files
-from tests.support.reconciling import ending, hookd, look_at
+from tests.support.reconciling import ending, hookd, reconcile_app
 
 DEFAULT_CHECK = ["gunicorn", "--check-config", "wsgi:app"]
 APPS: dict[str, dict[str, Any]] = {
@@ -66,18 +66,18 @@ def test_edit_tries_once_more(site: Installation) -> None:
         "the app does not start from this commit: KeyError: 'API_TOKEN'",
         f"${{EDITOR:-vi}} {variables}",
     )
-    assert look_at(site, "token").verdict is Verdict.QUARANTINED
+    assert reconcile_app(site, "token").verdict is Verdict.QUARANTINED
     assert "until the app or its variables are edited" in hookd(site, "why", "token")
     variables.write_text("API_TOKENS=1\n")
-    again = ending(site, look_at(site, "token"))
+    again = ending(site, reconcile_app(site, "token"))
     assert (again.status, again.commit) == (Status.FAILED, failed.commit)
-    assert look_at(site, "token").verdict is Verdict.QUARANTINED
+    assert reconcile_app(site, "token").verdict is Verdict.QUARANTINED
     variables.write_text("API_TOKEN=1\n")
-    assert ending(site, look_at(site, "token")).status is Status.SUCCEEDED
+    assert ending(site, reconcile_app(site, "token")).status is Status.SUCCEEDED
 
 
 def test_edit_repeats_no_broken_commit(site: Installation) -> None:
     site.ship("token", app_files("three"))
     assert site.ship("token", {"wsgi.py": "def app(:"}).status is Status.FAILED
     site.change_app("token", limits={"keep_releases": 7})
-    assert look_at(site, "token").verdict is Verdict.QUARANTINED
+    assert reconcile_app(site, "token").verdict is Verdict.QUARANTINED

@@ -195,8 +195,8 @@ def test_thaw_without_redis(site: Installation) -> None:
     assert (done.returncode, done.stdout) == (6, "typed is no longer frozen\n")
     assert "no deployment was requested" in done.stderr
     assert done.stderr.endswith(f"/none.sock\n  next: hookd --config {away} update typed\n")
-    looked = hookd(site, "--config", str(away), "reconcile", "typed")
-    assert (looked.returncode, "Redis does not answer at" in looked.stderr) == (6, True), looked.stderr
+    ended = hookd(site, "--config", str(away), "reconcile", "typed")
+    assert (ended.returncode, "Redis does not answer at" in ended.stderr) == (6, True), ended.stderr
 
 
 @needs_root

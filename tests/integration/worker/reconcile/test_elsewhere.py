@@ -9,7 +9,7 @@ from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
-from tests.support.reconciling import ending, look_at
+from tests.support.reconciling import ending, reconcile_app
 
 APP = "shop"
 
@@ -41,7 +41,7 @@ def test_working_directory_shows_drift(site: Installation) -> None:
     """One test, because each deployment takes seconds. A restart that changes nothing happens once."""
     old, new = ship(site, "one"), ship(site, "two")
     before = site.circus("list", APP)
-    assert look_at(site, APP).verdict is Verdict.UNCHANGED
+    assert reconcile_app(site, APP).verdict is Verdict.UNCHANGED
     assert site.circus("list", APP) == before
 
     release = site.root(APP) / "releases" / str(new.release)
@@ -49,15 +49,15 @@ def test_working_directory_shows_drift(site: Installation) -> None:
     (release / "src").symlink_to(release.with_name(str(old.release)) / "src")
     site.circus("restart", APP)
     wait_for(lambda: directory_of(site) == (release / "src").resolve(), what="gunicorn in the directory of its code")
-    record = ending(site, look_at(site, APP))
+    record = ending(site, reconcile_app(site, APP))
     assert record.status is Status.FAILED
     assert record.cause == f"{APP} runs another release than {new.release}, also after a restart"
     assert site.status(APP).healthy is True
     before = site.circus("list", APP)
-    decision = look_at(site, APP)
+    decision = reconcile_app(site, APP)
     assert (decision.verdict, decision.deployment) == (Verdict.WAITING, None)
     assert "a person must look" in decision.why
     assert site.circus("list", APP) == before
 
     assert ship(site, "three").status is Status.SUCCEEDED, "the next deployment is not concerned"
-    assert look_at(site, APP).verdict is Verdict.UNCHANGED
+    assert reconcile_app(site, APP).verdict is Verdict.UNCHANGED

@@ -11,7 +11,7 @@ from hookd.model.decision import Verdict
 from hookd.model.deployment import Status
 from hookd.queue.published import publish_status
 from tests.support.installation import Installation, app_files
-from tests.support.reconciling import decided, hookd, look_at
+from tests.support.reconciling import decided, hookd, reconcile_app
 from worker.reconcile import reconciler
 from worker.reconcile.reconciler import Reconciler
 
@@ -56,7 +56,7 @@ def test_stopped_process_is_unhealthy(site: Installation, app: str, watcher: str
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     try:
-        decision = look_at(site, app)
+        decision = reconcile_app(site, app)
         view = site.status(app)
         problem = f"{watcher} is unhealthy: its health page gives no answer for 0.5 s"
         assert (view.healthy, view.drift, decision.verdict) == (False, problem, Verdict.UNCHANGED)
@@ -68,7 +68,7 @@ def test_stopped_process_is_unhealthy(site: Installation, app: str, watcher: str
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
-    assert look_at(site, app).verdict is Verdict.UNCHANGED
+    assert reconcile_app(site, app).verdict is Verdict.UNCHANGED
     assert (site.status(app).healthy, site.status(app).drift) == (True, None)
     assert len(decided(site, app)) >= 2
     assert site.circus("list", watcher) == [main]
@@ -78,11 +78,11 @@ def test_stopped_process_is_unhealthy(site: Installation, app: str, watcher: str
 def test_wrong_answer_is_published(site: Installation, app: str) -> None:
     mark = site.directory / f"{app}.sick"
     mark.touch()
-    look_at(site, app)
+    reconcile_app(site, app)
     view = site.status(app)
     assert (view.healthy, str(view.drift).endswith("its health page answered 500")) == (False, True)
     mark.unlink()
-    look_at(site, app)
+    reconcile_app(site, app)
     assert site.status(app).healthy is True
 
 

@@ -16,7 +16,7 @@ from hookd.model import redis_keys
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status, Trigger, encode
 from tests.support.installation import Installation, app_files
-from tests.support.reconciling import decided, ending, look, look_at
+from tests.support.reconciling import decided, ending, reconcile_app, run_reconciler
 from worker.reconcile.reconciler import Reconciler
 
 APP = "shop"
@@ -69,7 +69,7 @@ def test_similar_branch_name_hides_no_push(site: Installation) -> None:
     ship_first(site)
     repository.push("a/refs/heads/main")
     head = repository.commit_and_push(app_files("two"))
-    decision = look_at(site, app)
+    decision = reconcile_app(site, app)
     assert (decision.verdict, decision.head) == (Verdict.QUEUED, head)
     assert ending(site, decision).commit == head
     assert site.serving(app) == "two"
@@ -82,7 +82,7 @@ def test_forged_running_record_is_ignored(site: Installation, worker: "Popen[byt
     with stopped(worker):
         forged = forge(site, app, status=Status.RUNNING)
         head = site.repositories[app].commit_and_push(app_files("three"))
-        decision = look_at(site, app)
+        decision = reconcile_app(site, app)
         site.records.connection.zrem(redis_keys.history_key(app), forged)
     assert (decision.verdict, decision.head) == (Verdict.QUEUED, head)
     assert ending(site, decision).status is Status.SUCCEEDED
@@ -97,7 +97,7 @@ def test_running_deployment_is_left_alone(site: Installation) -> None:
     running = site.send_push(app)["deployment"]
     site.wait_for_step(running, "build")
     before = decided(site, app)
-    assert look(site, "--now", app).returncode == 0
+    assert run_reconciler(site, "--now", app).returncode == 0
     (site.directory / "hold").unlink()
     assert decided(site, app) == before
     assert site.wait_for_ending(running).status is Status.SUCCEEDED

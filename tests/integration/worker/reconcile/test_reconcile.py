@@ -14,7 +14,7 @@ from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.redis_keys import decisions_key, history_key
 from tests.support.installation import Installation, app_files
 from tests.support.processes import listens, python, running, wait_for
-from tests.support.reconciling import answers, decided, ending, hookd, look, look_at, move
+from tests.support.reconciling import answers, decided, ending, hookd, move, reconcile_app, run_reconciler
 from tests.support.visitors import visitors
 
 APPS: dict[str, dict[str, Any]] = {
@@ -52,7 +52,7 @@ def test_app_without_drift_is_left_alone(site: Installation, shipped: Shipped) -
     for app, watcher in (("one", "one"), ("two", "two-green")):
         before = site.circus("list", watcher)
         for _ in range(3):
-            assert look_at(site, app).verdict is Verdict.UNCHANGED
+            assert reconcile_app(site, app).verdict is Verdict.UNCHANGED
         assert len(decided(site, app)) == 1
         assert decided(site, app)[0].running is not None
         assert site.current(app).name in str(decided(site, app)[0].running)
@@ -66,11 +66,11 @@ def test_moved_current_link_is_repaired(site: Installation, shipped: Shipped) ->
     app, (old, new) = "one", shipped["one"]
     before = site.circus("list", app)
     move(site.root(app) / "current", old.release)
-    record = ending(site, look_at(site, app))
+    record = ending(site, reconcile_app(site, app))
     assert (record.status, record.cause) == (Status.SUCCEEDED, f"repaired: current does not lead to {new.release}")
     assert site.current(app).name == new.release
     assert site.circus("list", app) == before
-    assert look_at(site, app).verdict is Verdict.UNCHANGED
+    assert reconcile_app(site, app).verdict is Verdict.UNCHANGED
 
 
 @pytest.mark.threat(36)
@@ -80,7 +80,7 @@ def test_service_with_old_release_is_restarted(site: Installation, shipped: Ship
     move(site.root(app) / "current", old.release)
     site.circus("restart", app)
     wait_for(lambda: site.serving(app) == "one", what="the old release")
-    record = ending(site, look_at(site, app))
+    record = ending(site, reconcile_app(site, app))
     assert record.status is Status.SUCCEEDED
     assert f"{app} runs another release than {new.release}" in str(record.cause)
     assert answers(site, app) == {"two"}
@@ -90,7 +90,7 @@ def test_service_with_old_release_is_restarted(site: Installation, shipped: Ship
 def test_running_idle_colour_is_stopped(site: Installation, shipped: Shipped) -> None:
     before = site.circus("list", "two-green")
     site.circus("start", "two-blue")
-    record = ending(site, look_at(site, "two"))
+    record = ending(site, reconcile_app(site, "two"))
     assert (record.status, record.cause) == (Status.SUCCEEDED, "repaired: two-blue runs, too")
     assert site.circus("status", "two-blue") == "stopped"
     assert site.circus("list", "two-green") == before
@@ -102,7 +102,7 @@ def test_wrong_colour_is_replaced(site: Installation, shipped: Shipped) -> None:
     site.circus("start", "two-blue")
     site.circus("stop", "two-green")
     with visitors(site.ports["two"], 4) as crowd:
-        record = ending(site, look_at(site, "two"))
+        record = ending(site, reconcile_app(site, "two"))
         wait_for(lambda: "two" in crowd.pages, what="the right release")
     assert record.status is Status.SUCCEEDED
     assert crowd.failures == []
@@ -136,7 +136,7 @@ def test_missed_push_is_deployed(site: Installation) -> None:
     app = "one"
     ship_first(site, app)
     head = site.repositories[app].commit_and_push(app_files("missed"))
-    done = look(site, "--now", app)
+    done = run_reconciler(site, "--now", app)
     assert done.returncode == 0, done.stderr
     decision = decided(site, app)[0]
     assert (decision.verdict, decision.head) == (Verdict.QUEUED, head)
@@ -155,7 +155,7 @@ def test_wrong_typed_keys_are_deleted(site: Installation) -> None:
         client.delete(key)
         client.hset(key, "no", "set")
     site.repositories["one"].commit_and_push(app_files("spoilt"))
-    assert ending(site, look_at(site, "one")).status is Status.SUCCEEDED
+    assert ending(site, reconcile_app(site, "one")).status is Status.SUCCEEDED
     assert answers(site, "one") == {"spoilt"}
 
 
@@ -166,7 +166,7 @@ def test_stopped_service_stays_stopped(site: Installation) -> None:
     [service] = (f"two-{colour}" for colour in ("blue", "green") if site.circus("status", f"two-{colour}") == "active")
     site.repositories[app].commit_and_push(app_files("newer"))
     site.circus("stop", service)
-    decision = look_at(site, app)
+    decision = reconcile_app(site, app)
     assert (decision.verdict, decision.deployment) == (Verdict.STOPPED, None)
     behind = site.status(app).lag
     assert behind is not None
@@ -196,7 +196,7 @@ def test_status_comes_back_after_a_flush(site: Installation) -> None:
     assert (before.lag.verdict, before.lag.commits) == (Verdict.QUARANTINED, 1)
     site.records.connection.delete(*site.records.connection.keys(f"hookd:*{app}*"))
     assert site.status(app).deployed_commit is None
-    decision = look_at(site, app)
+    decision = reconcile_app(site, app)
     view = site.status(app)
     assert decision.verdict is Verdict.QUARANTINED
     served = good.deployed_commit, good.release, before.quarantined
@@ -205,7 +205,7 @@ def test_status_comes_back_after_a_flush(site: Installation) -> None:
     assert view.lag is not None
     assert (view.lag.verdict, view.lag.commits) == (Verdict.QUARANTINED, 1)
     since = view.lag.since
-    look_at(site, app)
+    reconcile_app(site, app)
     later = site.status(app).lag
     assert later is not None
     assert later.since == since
@@ -218,7 +218,7 @@ def test_frozen_app_waits(site: Installation) -> None:
     site.repositories[app].commit_and_push(app_files("thawed"))
     freeze = Freeze(reason="the fair", since=now, until=now + timedelta(hours=1))
     freezes.freeze(site.config.freeze_directory, app, freeze)
-    decision = look_at(site, app)
+    decision = reconcile_app(site, app)
     assert (decision.verdict, decision.deployment) == (Verdict.FROZEN, None)
     assert "the fair" in decision.why
     said = hookd(site, "status", app)
@@ -239,13 +239,13 @@ def test_unhealthy_service_is_restarted_once(site: Installation) -> None:
     (site.root(app) / "releases" / str(good.release) / "wsgi.py").write_text("raise RuntimeError('no database')\n")
     site.circus("start", f"{app}-blue")
     site.circus("stop", f"{app}-green")
-    record = ending(site, look_at(site, app))
+    record = ending(site, reconcile_app(site, app))
     assert record.status is Status.FAILED, record
     assert f"{app}-green does not run; it is unhealthy after a restart" in str(record.cause)
     assert site.status(app).healthy is False
     site.circus("stop", f"{app}-green")
     assert site.circus("status", f"{app}-blue") == "active", "the other colour still answers"
-    decision = look_at(site, app)
+    decision = reconcile_app(site, app)
     assert (decision.verdict, decision.deployment) == (Verdict.WAITING, None)
 
 

@@ -21,7 +21,7 @@ from tests.support import journals
 from tests.support.deployments import ask, end
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python
-from tests.support.reconciling import decided, look, look_at
+from tests.support.reconciling import decided, reconcile_app, run_reconciler
 from worker.reconcile import reconciler
 from worker.reconcile.reconciler import Reconciler
 from worker.release.git import read_head
@@ -69,11 +69,11 @@ def test_pinned_app_stays(site: Installation) -> None:
     deployed(site, app, "two")
     fetched(site, app)
     journals.gone_back(journal(site, app))
-    decision = look_at(site, app)
+    decision = reconcile_app(site, app)
     assert (decision.verdict, decision.deployment) == (Verdict.PINNED, None)
     assert (behind(site, app).commits, behind(site, app).verdict) == (1, Verdict.PINNED)
     site.repositories[app].commit_and_push(app_files("three"))
-    assert look_at(site, app).verdict is Verdict.QUEUED
+    assert reconcile_app(site, app).verdict is Verdict.QUEUED
 
 
 def failed(site: Installation, app: str, commit: str) -> Deployment:
@@ -90,12 +90,12 @@ def test_failed_build_has_a_backoff(site: Installation) -> None:
     app = "bad"
     deployed(site, app)
     failed(site, app, site.repositories[app].commit_and_push(app_files("two")))
-    decision = look_at(site, app)
+    decision = reconcile_app(site, app)
     assert (decision.verdict, decision.deployment) == (Verdict.WAITING, None)
     assert "the next try is at" in decision.why
     assert "the last try failed: no index answers" in decision.why
     site.repositories[app].commit_and_push(app_files("three"))
-    assert look_at(site, app).verdict is Verdict.QUEUED, "a newer commit need not wait"
+    assert reconcile_app(site, app).verdict is Verdict.QUEUED, "a newer commit need not wait"
 
 
 @pytest.mark.threat(20, 40)
@@ -104,7 +104,7 @@ def test_unreachable_host_harms_no_other_app(site: Installation) -> None:
     site.change_app("away", repository="http://127.0.0.1:9/none.git")
     deployed(site, "beside")
     head = site.repositories["beside"].commit_and_push(app_files("two"))
-    done = look(site, "--now", "away", "beside")
+    done = run_reconciler(site, "--now", "away", "beside")
     assert done.returncode == 0, done.stderr
     decision = decided(site, "away")[0]
     assert (decision.verdict, decision.deployment) == (Verdict.UNREACHABLE, None)
@@ -119,7 +119,7 @@ def test_unreachable_host_harms_no_other_app(site: Installation) -> None:
 def test_first_deployment_is_manual(site: Installation) -> None:
     site.repositories["virgin"].commit_and_push(app_files("one"))
     site.change_app("off", reconcile={"every": 0})
-    assert look(site, "virgin", "off").returncode == 0
+    assert run_reconciler(site, "virgin", "off").returncode == 0
     assert decided(site, "virgin")[0].verdict is Verdict.WAITING
     assert site.records.history("virgin", 1) == []
     exists = site.records.connection.exists
@@ -129,15 +129,15 @@ def test_first_deployment_is_manual(site: Installation) -> None:
 def test_only_due_apps_are_polled(site: Installation) -> None:
     app, redis = "still", site.records.connection
     deployed(site, app)
-    assert look(site, "--now", app).returncode == 0
+    assert run_reconciler(site, "--now", app).returncode == 0
     before = redis.hgetall(polled_key(app))
-    assert look(site, app).returncode == 0
+    assert run_reconciler(site, app).returncode == 0
     assert redis.hgetall(polled_key(app)) == before
     redis.hset(polled_key(app), "run_id", "another")
-    assert look(site, app).returncode == 0
+    assert run_reconciler(site, app).returncode == 0
     assert redis.hget(polled_key(app), "run_id") == before[b"run_id"]
     redis.hdel(polled_key(app), "at")
-    assert look(site, app).returncode == 0
+    assert run_reconciler(site, app).returncode == 0
     assert redis.hexists(polled_key(app), "at")
 
 
@@ -146,14 +146,14 @@ def test_equal_payloads_deploy_the_head(site: Installation) -> None:
     """A forced push back and forth can send the payload of an earlier push."""
     app = "forth"
     deployed(site, app)
-    assert look(site, "--now", app).returncode == 0
+    assert run_reconciler(site, "--now", app).returncode == 0
     first = ask(site.records, app=app, push="same")
     end(site.records, first.deployment, Status.SUCCEEDED)
     head = site.repositories[app].commit_and_push(app_files("two"))
-    assert look(site, app).returncode == 0
+    assert run_reconciler(site, app).returncode == 0
     assert decided(site, app)[0].verdict is Verdict.UNCHANGED, "the next poll is minutes away"
     assert ask(site.records, app=app, push="same").verdict is Verdict.DUPLICATE
-    assert look(site, app).returncode == 0
+    assert run_reconciler(site, app).returncode == 0
     assert (decided(site, app)[0].verdict, decided(site, app)[0].head) == (Verdict.QUEUED, head)
 
 
@@ -163,7 +163,7 @@ def test_broken_file_of_another_app(site: Installation) -> None:
     right = file.read_text()
     site.records.connection.delete(polled_key("still"))
     file.write_text("[broken")
-    done = look(site, "--now", "still")
+    done = run_reconciler(site, "--now", "still")
     file.write_text(right)
     assert done.returncode == 0
     assert "an app is left out" in done.stderr
@@ -191,7 +191,7 @@ def test_unrecorded_decision_is_no_failure(site: Installation) -> None:
     app, last = "full", "18446744073709551615-18446744073709551615"
     site.repositories[app].commit_and_push(app_files("one"))
     site.records.connection.xadd(decisions_key(app), {"decision": "{}"}, id=last)
-    done = look(site, "--now", app)
+    done = run_reconciler(site, "--now", app)
     assert (done.returncode, "decision not recorded" in done.stderr) == (0, True), done.stderr
     assert site.records.connection.exists(polled_key(app))
 

@@ -29,11 +29,11 @@ def test_switch_is_atomic(root: Path) -> None:
     switch_link(link, root / "releases" / "one")
     over, found = threading.Event(), set()
 
-    def look() -> None:
+    def read() -> None:
         while not over.is_set():
             found.add(os.path.realpath(link))
 
-    reader = threading.Thread(target=look)
+    reader = threading.Thread(target=read)
     reader.start()
     for number in range(500):
         switch_link(link, root / "releases" / names[number % 2])

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.unit.units.cli.plan.plans import PLAN
-from units.apps.look import Fetched
+from units.apps.inspection import Head
 from units.cli.plan.show import show_plan
 
-HEAD = Fetched("/mirror", "0123456789abcdef", "main")
+HEAD = Head("/mirror", "0123456789abcdef", "main")
 
 
 def test_plan_names_sources_and_options(capsys: pytest.CaptureFixture[str]) -> None:

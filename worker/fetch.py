@@ -1,6 +1,6 @@
 """Fetches the branch of a repository into the mirror of an app that is not installed yet.
 
-`python -m worker.look NAME URL BRANCH [KEY]` prints the mirror, the commit and the branch, or prints the error in one
+`python -m worker.fetch NAME URL BRANCH [KEY]` prints the mirror, the commit and the branch, or prints the error in one
 line and ends with 1. An empty `BRANCH` means the repository's own. `KEY` is the app's deploy key.
 """
 

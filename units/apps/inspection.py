@@ -1,4 +1,4 @@
-"""Looks at a repository before its app exists: fetches the branch, and finds what hookd should configure.
+"""Inspects a repository before its app exists: fetches the branch, and finds the plan.
 
 Both steps are programs of the worker's user, because the repository is a stranger's.
 """
@@ -17,8 +17,8 @@ _FETCH_SECONDS = 330.0
 _FIND_SECONDS = 60.0
 
 
-class Fetched(NamedTuple):
-    """A fetched branch: the mirror's directory, the commit at its head, and its name."""
+class Head(NamedTuple):
+    """The fetched head of a branch: the mirror's directory, the commit, and the branch's name."""
 
     mirror: str
     commit: str
@@ -26,45 +26,45 @@ class Fetched(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Source:
-    """A branch of a repository, or its own with "", and the deploy key that opens it."""
+class Branch:
+    """A branch of an app's repository, or its own with "", and the deploy key that opens it."""
 
-    name: str
+    app: str
     repository: str
-    branch: str
+    name: str
     key: str | None = None
 
 
 @dataclass(frozen=True)
-class Looker:
+class Inspector:
     """Runs the programs: `wrap` changes the user, `python` is hookd's own, and `variables` are theirs."""
 
     python: str
     wrap: Callable[..., tuple[str, ...]] = lambda *argv: argv
     variables: Mapping[str, str] | None = None
 
-    def fetch(self, source: Source) -> Fetched:
-        """Fetch a branch. Raises Unreadable."""
-        key = (source.key,) if source.key else ()
-        arguments = (source.name, source.repository, source.branch, *key)
+    def fetch(self, branch: Branch) -> Head:
+        """Fetch a branch, and return its head. Raises UnreadableRepository."""
+        key = (branch.key,) if branch.key else ()
+        arguments = (branch.app, branch.repository, branch.name, *key)
         try:
-            printed = self._run("worker.look", *arguments, seconds=_FETCH_SECONDS)
+            printed = self._run("worker.fetch", *arguments, seconds=_FETCH_SECONDS)
         except CommandFailed as error:
-            raise Unreadable(error.output.splitlines()[-1] if error.output else str(error)) from None
-        return Fetched(*_last_line(printed).split(" ", 2))
+            raise UnreadableRepository(error.output.splitlines()[-1] if error.output else str(error)) from None
+        return Head(*_last_line(printed).split(" ", 2))
 
-    def find(self, mirror: str, commit: str, directory: str | None) -> Plan:
-        """Return the plan for a commit, an empty one if that fails. `directory` is the app's in the repository."""
+    def find(self, head: Head, directory: str | None) -> Plan:
+        """Return the plan for a head, an empty one if that fails. `directory` is the app's in the repository."""
         chosen = (directory,) if directory else ()
         try:
-            printed = self._run("units.finders", mirror, commit, *chosen, seconds=_FIND_SECONDS)
+            printed = self._run("units.finders", head.mirror, head.commit, *chosen, seconds=_FIND_SECONDS)
             return Plan.from_json(_last_line(printed))
         except (CommandFailed, ValueError) as error:
             return Plan("unknown", remarks=(f"The repository could not be examined: {error}.",))
 
-    def forget(self, mirror: str) -> None:
+    def forget(self, head: Head) -> None:
         """Remove the mirror of an app that is not installed."""
-        run(self.wrap("rm", "-rf", "--one-file-system", "--", mirror), extra=self.variables)
+        run(self.wrap("rm", "-rf", "--one-file-system", "--", head.mirror), extra=self.variables)
 
     def _run(self, module: str, *arguments: str, seconds: float) -> str:
         argv = self.wrap(self.python, "-P", "-m", module, *arguments)
@@ -76,10 +76,10 @@ def _last_line(printed: str) -> str:
     return printed.strip().rpartition("\n")[2]
 
 
-class Unreadable(HostError):
+class UnreadableRepository(HostError):
     """The repository cannot be read."""
 
 
-def server_looker() -> Looker:
-    """Return the one of a server, as the worker's user. Raises HostError for a bad file of the worker's variables."""
-    return Looker(str(layout.PYTHON), as_worker, {**worker_environment(), "HOOKD_CONFIG": str(layout.CONFIG)})
+def server_inspector() -> Inspector:
+    """Return the inspector of a server, which works as the worker's user. Raises HostError for misread variables."""
+    return Inspector(str(layout.PYTHON), as_worker, {**worker_environment(), "HOOKD_CONFIG": str(layout.CONFIG)})
