@@ -8,7 +8,15 @@ from typing import Final
 
 from bench.on_server import catalogued, deployed_shop, succeeded
 from bench.report import table, times
-from hookd.model.phase import BUILD_CACHE, build_plan, build_user, check_command, output_pipe, phase_unit, phases_of
+from hookd.model.phase import (
+    BUILD_CACHE,
+    build_commands_file,
+    build_user,
+    check_command,
+    output_pipe,
+    phase_unit,
+    phases_of,
+)
 from hookd.model.systemctl import SUDO, start_phase
 from tests.support.server.shop import Shop
 from units.system import layout
@@ -67,7 +75,7 @@ def _phases(shop: Shop, starts: int) -> Pairs:
         "release": release,
         "path": f"{release}/venv/bin:{_PATH}",
         "pipe": str(output_pipe(app)),
-        "build": str(build_plan(app)),
+        "build": str(build_commands_file(app)),
         "commands": [{"argv": _EMPTY, "cwd": str(app.root / "next"), "env": home, "files": {}}],
     }
     program = Path(__file__).with_name("start_phases.py").read_text()

@@ -1,4 +1,4 @@
-"""`hookd setup` and `hookd certify`: bring the host to its plan, and its sites to HTTPS. Can be repeated."""
+"""`hookd setup` and `hookd certify`: set up the host, and bring its sites to HTTPS. Can be repeated."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,11 +15,11 @@ from units.apps.account_rules import ownership_conflicts
 from units.apps.conflicts import domain_conflicts
 from units.apps.manage import Server
 from units.apps.unit_users import existing_unit_problems
+from units.changes.apply import Echo, Installer
+from units.changes.change import RESTART_RECEIVER, Run, nginx_reload_commands
+from units.changes.manifest import HOST, Manifest
 from units.host import certbot
-from units.host.plan import host_plan
-from units.plan.apply import Echo, Installer
-from units.plan.manifest import HOST, Manifest
-from units.plan.steps import RESTART_RECEIVER, Run, nginx_reload_steps
+from units.host.changes import host_changes
 from units.render.app import app_site
 from units.render.host import receiver_site
 from units.system import disk, layout
@@ -28,17 +28,17 @@ from units.system.facts import OLDEST_SYSTEMD, Host, read_certificates, read_hos
 
 
 def set_up(domain: str | None, tls_mail: str | None, echo: Echo, *, dry_run: bool) -> None:
-    """Bring this host to its plan, and print the result. Raises HostError, Refused, CommandFailed."""
+    """Set up this host, and print the result. Raises HostError, Refused, CommandFailed."""
     host, catalogue = check_host(domain, tls_mail)
     manifest = Manifest.load(layout.MANIFEST)
-    plan = host_plan(host, catalogue)
+    changes = host_changes(host, catalogue)
     installer = Installer(manifest, HOST, echo, dry_run=dry_run)
-    installer.check(plan)
-    changed = installer.apply(plan)
+    installer.check(changes)
+    changed = installer.apply(changes)
     if dry_run:
         return
     if _write_settings(host, manifest):
-        changed += 1 + installer.apply(plan)
+        changed += 1 + installer.apply(changes)
     echo(_result(host, changed))
 
 
@@ -139,7 +139,7 @@ def serve_certificates(server: Server, echo: Echo) -> None:
     sites |= {layout.app_scope(app.name): app_site(app, server.host) for app in server.catalogue.apps}
     for scope, files in sites.items():
         if server.manifest.of(scope, "file"):
-            Installer(server.manifest, scope, echo).apply((*files, *nginx_reload_steps()))
+            Installer(server.manifest, scope, echo).apply((*files, *nginx_reload_commands()))
     if _write_settings(server.host, server.manifest):
         restart = Run(RESTART_RECEIVER, "the receiver loads its public URL", after=(layout.CONFIG,))
         Installer(server.manifest, HOST, echo).apply((restart,))

@@ -9,14 +9,14 @@ from hookd.model.app import App
 from hookd.model.ids import is_app
 from units.adopt import state
 from units.apps.accounts import release_accounts
+from units.apps.changes import BUILD_VARIABLES, VARIABLES
 from units.apps.manage import Server
-from units.apps.plan import BUILD_VARIABLES, VARIABLES
-from units.apps.services import stop_steps
-from units.host.plan import fail2ban_steps
-from units.plan.accounts import remove_accounts
-from units.plan.apply import Echo, Installer
-from units.plan.manifest import HOST, Manifest, Resource
-from units.plan.steps import DAEMON_RELOAD, Absent, PlanStep, Run, nginx_reload_steps
+from units.apps.services import stop_commands
+from units.changes.accounts import remove_accounts
+from units.changes.apply import Echo, Installer
+from units.changes.change import DAEMON_RELOAD, Absent, Change, Run, nginx_reload_commands
+from units.changes.manifest import HOST, Manifest, Resource
+from units.host.changes import fail2ban_commands
 from units.system import disk, layout
 from units.system.run import run, succeeds
 
@@ -35,12 +35,12 @@ _LEFTOVERS: Final = (
 def uninstall(server: Server, apps: Iterable[App], variables: tuple[Path, ...], echo: Echo, *, dry_run: bool) -> None:
     """Stop `apps` and remove everything but `variables`. Raises CommandFailed, and can be repeated."""
     manifest = server.manifest
-    plan = _plan(server, apps, variables)
+    changes = _changes(server, apps, variables)
     scopes = tuple(dict.fromkeys(entry.scope for entry in reversed(manifest.resources)))
-    Installer(manifest, HOST, echo, dry_run=dry_run).apply(plan)
+    Installer(manifest, HOST, echo, dry_run=dry_run).apply(changes)
     if not dry_run:
         restrict_to_root(variables)
-    removed = [step.path for step in plan if isinstance(step, Absent)]
+    removed = [change.path for change in changes if isinstance(change, Absent)]
     own = sorted(layout.OWN_SITES.glob("*"))
     stays = [*variables, *own]
     for scope in scopes:
@@ -54,25 +54,25 @@ def uninstall(server: Server, apps: Iterable[App], variables: tuple[Path, ...], 
         echo(f"  stays: {path}")
 
 
-def _plan(server: Server, apps: Iterable[App], variables: tuple[Path, ...]) -> tuple[PlanStep, ...]:
+def _changes(server: Server, apps: Iterable[App], variables: tuple[Path, ...]) -> tuple[Change, ...]:
     manifest = server.manifest
     entries = (entry for entry in reversed(manifest.resources) if entry.kind in ("file", "link"))
     files = [path for path in (Path(entry.name) for entry in entries if not _is_last(entry)) if path not in variables]
     own_units = [unit for unit in (*layout.UNITS, layout.RECONCILE) if succeeds(("systemctl", "cat", "--", unit))]
-    steps: list[PlanStep] = [*stop_steps(apps, manifest)]
+    changes: list[Change] = [*stop_commands(apps, manifest)]
     if own_units:
-        steps.append(Run(("systemctl", "disable", "--now", "--quiet", *own_units), "hookd itself stops"))
-    steps += [
+        changes.append(Run(("systemctl", "disable", "--now", "--quiet", *own_units), "hookd itself stops"))
+    changes += [
         Run(("apparmor_parser", "--remove", str(profiles)), "AppArmor forgets the profiles")
         for profiles in (layout.APPARMOR, layout.APPARMOR_APPS)
         if server.host.loads_apparmor and profiles in files
     ]
-    steps += map(Absent, files)
-    steps.append(Run(DAEMON_RELOAD, "systemd forgets the units"))
-    steps.append(Run(("systemctl", "reset-failed"), "systemd forgets failed units"))
+    changes += map(Absent, files)
+    changes.append(Run(DAEMON_RELOAD, "systemd forgets the units"))
+    changes.append(Run(("systemctl", "reset-failed"), "systemd forgets failed units"))
     if any(path.is_relative_to(layout.NGINX) for path in files):
-        steps += nginx_reload_steps()
-    return (*steps, *fail2ban_steps(server.host))
+        changes += nginx_reload_commands()
+    return (*changes, *fail2ban_commands(server.host))
 
 
 def _is_last(resource: Resource) -> bool:

@@ -85,7 +85,7 @@ def output_pipe(app: "App") -> Path:
     return PHASE_PIPES / app.name
 
 
-def build_plan(app: "App") -> Path:
+def build_commands_file(app: "App") -> Path:
     """Return the file from which an app's build reads its commands."""
     return PHASE_PIPES / f"{app.name}.plan"
 

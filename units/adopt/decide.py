@@ -19,7 +19,7 @@ from units.apps.account_rules import ownership_conflicts
 from units.apps.conflicts import earlier_variables
 from units.apps.options import AddOptions, app_table
 from units.apps.variables import describe_problems
-from units.plan.manifest import Manifest
+from units.changes.manifest import Manifest
 from units.system import layout
 from units.system.errors import Refused
 

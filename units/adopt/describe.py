@@ -1,4 +1,4 @@
-"""Text of an adoption for people: the plan before any change, and the result."""
+"""Text of an adoption for people: the decisions before any change, and the result."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -17,8 +17,8 @@ _KINDS: Final = {
 }
 
 
-def describe_plan(facts: ProjectFacts, adoption: Adoption, preview: Iterable[str]) -> Iterator[str]:
-    """Return the lines of the plan. `preview` are the steps on the host."""
+def describe_adoption(facts: ProjectFacts, adoption: Adoption, preview: Iterable[str]) -> Iterator[str]:
+    """Return the lines of an adoption. `preview` are the changes of the host."""
     yield from _describe_app(facts, adoption)
     yield from _describe_files(facts, adoption)
     yield from _describe_changes(facts, adoption)

@@ -13,13 +13,13 @@ from typing import Final
 from hookd.model.app import App
 from units.adopt import nginx, state
 from units.adopt.discovery.service import answers
-from units.adopt.prepare import DROP_IN, first_plan, interim_files, public_socket_files, trial_files
+from units.adopt.prepare import DROP_IN, first_changes, interim_files, public_socket_files, trial_files
 from units.adopt.state import Adoption, Stage
-from units.apps.plan import InitialContents, app_plan, app_toml
+from units.apps.changes import InitialContents, app_changes, app_toml
 from units.apps.secrets import new_secret
-from units.plan.apply import Echo, Installer
-from units.plan.manifest import Manifest
-from units.plan.steps import DAEMON_RELOAD, Absent, File, Link, Plan, Run, drop_in_directories
+from units.changes.apply import Echo, Installer
+from units.changes.change import DAEMON_RELOAD, Absent, Changes, File, Link, Run, drop_in_directories
+from units.changes.manifest import Manifest
 from units.render.app import app_files
 from units.system import disk, layout
 from units.system.disk import UnsafePath
@@ -69,7 +69,7 @@ class AdoptionExecutor:
         """Restart the unit in the release and remove the interim unit. Raises HostError after a rollback."""
         unit, check = f"{self.adoption.unit}.service", f"{self.adoption.unit}-trial.socket"
         with self._rollback_on_failure():
-            self._apply(self._final_plan())
+            self._apply(self._final_changes())
             self._run(("systemctl", "start", check), "hookd checks the unit here")
             self._run(("systemctl", "restart", unit), "from the old process to the release")
             if not read_units([unit])[unit].is_up:
@@ -81,12 +81,12 @@ class AdoptionExecutor:
         self._remove(tuple(Absent(file.path) for file in temporary if file.path not in final))
         self._save(Stage.DONE)
 
-    def _final_plan(self) -> Plan:
+    def _final_changes(self) -> Changes:
         adoption = self.adoption
         to_interim = Absent(layout.SYSTEMD / f"{adoption.unit}.socket.d" / DROP_IN)
         files = (*app_files(adoption.app, self.host), *trial_files(adoption))
         contents = InitialContents(new_secret(), adoption.environment)
-        return (to_interim, *app_plan(adoption.app, app_toml(adoption.name, adoption.table), contents, files))
+        return (to_interim, *app_changes(adoption.app, app_toml(adoption.name, adoption.table), contents, files))
 
     @contextmanager
     def _rollback_on_failure(self) -> Iterator[None]:
@@ -116,8 +116,8 @@ class AdoptionExecutor:
             self.echo(f"  {path} was changed by others and stays")
         self.close_public_socket()
         temporary = (*public_socket_files(adoption, self.host), *trial_files(adoption))
-        removals = (Absent(step.path) for step in temporary if isinstance(step, File | Link))
-        self._remove((*removals, *first_plan(adoption, self.host)))
+        removals = (Absent(change.path) for change in temporary if isinstance(change, File | Link))
+        self._remove((*removals, *first_changes(adoption, self.host)))
         self._save(Stage.DECIDED)
 
     def serve_from_interim_unit(self) -> None:
@@ -149,13 +149,13 @@ class AdoptionExecutor:
             succeeds(("systemctl", "reset-failed", *present))
         disk.remove(self.adoption.interim_socket)
 
-    def _apply(self, plan: Plan) -> None:
+    def _apply(self, changes: Changes) -> None:
         reload = Run(DAEMON_RELOAD, "systemd reads the units")
-        Installer(self.manifest, layout.app_scope(self.adoption.name), self.echo).apply((*plan, reload))
+        Installer(self.manifest, layout.app_scope(self.adoption.name), self.echo).apply((*changes, reload))
 
-    def _remove(self, plan: Plan) -> None:
-        """Apply a plan that removes drop-ins, and remove their empty directories."""
-        self._apply(plan)
+    def _remove(self, changes: Changes) -> None:
+        """Apply changes that remove drop-ins, and remove their empty directories."""
+        self._apply(changes)
         for directory in self.manifest.of(layout.app_scope(self.adoption.name), "kept directory"):
             path = Path(directory.name)
             if path.parent == layout.SYSTEMD and disk.remove_empty(path):
@@ -192,16 +192,16 @@ def undo_adoption(app: App, host: Host, manifest: Manifest, echo: Echo, *, dry_r
     if dry_run:
         echo(f"+ roll back  {again}")
         return adoption.interim_app
-    steps = AdoptionExecutor(host, manifest, adoption, echo)
+    executor = AdoptionExecutor(host, manifest, adoption, echo)
     try:
         if adoption.stage is Stage.DONE:
-            steps.serve_from_interim_unit()
+            executor.serve_from_interim_unit()
         if adoption.stage is not Stage.DECIDED:
-            steps.roll_back()
+            executor.roll_back()
             echo(f"{again}; hookd's releases there stay")
     except (HostError, CommandFailed) as error:
         echo(f"the old process of {app.name} does not start, and nothing serves it: {error}")
         echo(f"  next: check {', '.join(str(change.path) for change in adoption.changes) or adoption.unit}")
-    steps.close_public_socket()
+    executor.close_public_socket()
     disk.remove(state.state_path(app.name))
     return adoption.interim_app

@@ -8,13 +8,13 @@ from hookd.files.policies import Policy, require_user, secret_policy
 from hookd.files.safe_open import Unauditable
 from units.adopt import state
 from units.adopt.state import Adoption
+from units.apps.changes import InitialContents, app_changes, app_toml
 from units.apps.manage import Server
-from units.apps.plan import InitialContents, app_plan, app_toml
 from units.apps.secrets import new_secret
-from units.host.plan import host_plan
-from units.plan.apply import Echo, Installer
-from units.plan.manifest import HOST
-from units.plan.steps import File, Link, Plan, drop_in_directories
+from units.changes.apply import Echo, Installer
+from units.changes.change import Changes, File, Link, drop_in_directories
+from units.changes.manifest import HOST
+from units.host.changes import host_changes
 from units.render.app import app_files
 from units.render.templates import render
 from units.system import layout
@@ -30,9 +30,9 @@ def prepare(adoption: Adoption, server: Server, echo: Echo, again: str) -> None:
     `again` is the command to type after a HostError.
     """
     own = Installer(server.manifest, layout.app_scope(adoption.name), echo)
-    own.check(full_plan(adoption, server.host))
+    own.check(all_changes(adoption, server.host))
     state.save(adoption)
-    own.apply(first_plan(adoption, server.host))
+    own.apply(first_changes(adoption, server.host))
     # The directory is the worker's now. git runs as one user, also when this command is typed again.
     for _ in audit(adoption.root / ".git", _checkout_policy(), repairs=True):
         pass
@@ -41,20 +41,20 @@ def prepare(adoption: Adoption, server: Server, echo: Echo, again: str) -> None:
             echo(f"+ {finding}")
             if isinstance(finding, Unauditable) and finding.kind != "link":
                 raise HostError(f"{finding}: releases cannot use it", hint=f"{again} --leave {name}")
-    Installer(server.manifest, HOST, echo).apply(host_plan(server.host, server.with_app(adoption.interim_app)))
+    Installer(server.manifest, HOST, echo).apply(host_changes(server.host, server.with_app(adoption.interim_app)))
 
 
-def full_plan(adoption: Adoption, host: Host) -> Plan:
-    """Return all steps of the adoption, to show and to check them before any change."""
+def all_changes(adoption: Adoption, host: Host) -> Changes:
+    """Return all changes of the adoption, to show and check them before the first."""
     later = (*public_socket_files(adoption, host), *app_files(adoption.app, host), *trial_files(adoption))
-    return tuple(dict.fromkeys((*first_plan(adoption, host), *later)))
+    return tuple(dict.fromkeys((*first_changes(adoption, host), *later)))
 
 
-def first_plan(adoption: Adoption, host: Host) -> Plan:
-    """Return the steps before the first release, which install the interim app."""
+def first_changes(adoption: Adoption, host: Host) -> Changes:
+    """Return the changes before the first release, which install the interim app."""
     files = interim_files(adoption, host, is_public=False)
     contents = InitialContents(new_secret(), adoption.environment)
-    return app_plan(adoption.interim_app, app_toml(adoption.name, adoption.interim_table), contents, files)
+    return app_changes(adoption.interim_app, app_toml(adoption.name, adoption.interim_table), contents, files)
 
 
 def shared_file_changes(adoption: Adoption) -> Iterator[str]:
@@ -86,7 +86,7 @@ def interim_files(adoption: Adoption, host: Host, *, is_public: bool) -> tuple[F
     return (*copies, *files, File(own, text))
 
 
-def public_socket_files(adoption: Adoption, host: Host) -> Plan:
+def public_socket_files(adoption: Adoption, host: Host) -> Changes:
     """Return the files of visitors' socket, which starts the interim unit, also after a reboot."""
     if adoption.app.service.own_socket:
         return ()

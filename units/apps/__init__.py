@@ -1,1 +1,1 @@
-"""Apps on a server: options, conflicts, the plan of files and units, services, secrets and permissions."""
+"""Apps on a server: options, conflicts, changes of files and units, services, secrets and permissions."""

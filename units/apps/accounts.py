@@ -1,4 +1,4 @@
-"""The user and the group of an app: the choice for a new one, their steps in its plan, and their removal."""
+"""The user and the group of an app: the choice for a new one, the changes that make them, and their removal."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +11,10 @@ from hookd.model.catalogue import Catalogue
 from hookd.model.ids import is_app
 from hookd.model.phase import build_user
 from units.apps.account_rules import ownership_conflicts
-from units.plan.accounts import GROUPS, Group, User, remove_accounts
-from units.plan.apply import Echo, Installer
-from units.plan.manifest import Manifest, Resource
-from units.plan.steps import Directory, PlanStep, Run
+from units.changes.accounts import GROUPS, Group, User, remove_accounts
+from units.changes.apply import Echo, Installer
+from units.changes.change import Change, Directory, Run
+from units.changes.manifest import Manifest, Resource
 from units.system import disk, layout
 from units.system.accounts import find_group, find_user
 from units.system.errors import Refused
@@ -47,7 +47,7 @@ def _other_user(name: str) -> str:
     return f"{sudo_command()} --user {name[:28]}-app"
 
 
-def account_steps(app: App) -> tuple[PlanStep, ...]:
+def account_changes(app: App) -> tuple[Change, ...]:
     """Build the users of the app and of its builds, its group, and the worker's place in it to hand over files.
 
     A worker gets its new group when it starts again, after a running deployment.

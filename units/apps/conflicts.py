@@ -12,10 +12,10 @@ from hookd.model.phase import possible_units_of_phases, units_of_phases
 from hookd.model.process import units_beside
 from hookd.model.service import COLOURS
 from units.apps.account_rules import ownership_conflicts
+from units.apps.changes import VARIABLES, units_of
 from units.apps.credentials import credential_conflicts
-from units.apps.plan import VARIABLES, units_of
 from units.apps.unit_users import existing_unit_problems
-from units.plan.manifest import Manifest
+from units.changes.manifest import Manifest
 from units.render.app import health_socket, listen_address
 from units.system import disk, layout
 from units.system.errors import Refused

@@ -12,18 +12,18 @@ from hookd.model.phase import possible_units_of_phases
 from hookd.model.process import stop_seconds, units_beside
 from hookd.model.settings import Settings
 from units.apps.accounts import release_accounts
+from units.apps.changes import InitialContents, app_changes, app_toml
 from units.apps.conflicts import add_conflicts, earlier_variables, edit_conflicts
 from units.apps.git_access import as_worker
 from units.apps.move import moving, must_move
 from units.apps.options import parse_app
-from units.apps.plan import InitialContents, app_plan, app_toml
 from units.apps.secrets import new_secret
-from units.apps.services import end_steps, stop_steps
+from units.apps.services import end_commands, stop_commands
 from units.apps.variables import variable_conflicts
-from units.host.plan import host_plan
-from units.plan.apply import Echo, Installer, conflicts
-from units.plan.manifest import HOST, Manifest
-from units.plan.steps import DAEMON_RELOAD, RESTART_RECEIVER, RUN_SECONDS, Absent, Plan, PlanStep, Run
+from units.changes.apply import Echo, Installer, conflicts
+from units.changes.change import DAEMON_RELOAD, RESTART_RECEIVER, RUN_SECONDS, Absent, Change, Changes, Run
+from units.changes.manifest import HOST, Manifest
+from units.host.changes import host_changes
 from units.render.app import app_files
 from units.system import disk, layout
 from units.system.errors import Refused
@@ -56,15 +56,15 @@ class Server:
         return Catalogue(apps=tuple(app for app in self.catalogue.apps if app.name != name))
 
 
-def plan_for(server: Server, app: App, toml: str, initial: InitialContents | None = None) -> Plan:
-    """Build the plan of a new or edited app."""
+def changes_for(server: Server, app: App, toml: str, initial: InitialContents | None = None) -> Changes:
+    """Build the changes for a new or edited app."""
     files = app_files(app, server.host)
-    return app_plan(app, toml, initial or InitialContents(new_secret()), files)
+    return app_changes(app, toml, initial or InitialContents(new_secret()), files)
 
 
 def check_add(server: Server, name: str, table: Mapping[str, Any], initial: InitialContents) -> None:
     """Raise Refused with the problems of a new app."""
-    _plan_of_new(server, parse_app(name, table), table, initial)
+    _changes_of_new(server, parse_app(name, table), table, initial)
 
 
 def add(
@@ -78,20 +78,20 @@ def add(
 ) -> App:
     """Install a new app, or continue an interrupted installation. Raises Refused before any change."""
     app = parse_app(name, table)
-    plan = _plan_of_new(server, app, table, initial)
-    _apply(server, app, plan, echo, dry_run=dry_run)
+    changes = _changes_of_new(server, app, table, initial)
+    _apply(server, app, changes, echo, dry_run=dry_run)
     return app
 
 
-def _plan_of_new(server: Server, app: App, table: Mapping[str, Any], initial: InitialContents) -> Plan:
-    """Build the plan of a new app. Raises Refused."""
+def _changes_of_new(server: Server, app: App, table: Mapping[str, Any], initial: InitialContents) -> Changes:
+    """Build the changes for a new app. Raises Refused."""
     found = [
         *add_conflicts(app, server.catalogue, server.manifest, server.host.git_protocols),
         *_unused_variables(app, initial),
         *earlier_variables(app.name, initial.environment),
         *variable_conflicts(app),
     ]
-    return _checked_plan(server, app, app_toml(app.name, table), initial, found)
+    return _checked_changes(server, app, app_toml(app.name, table), initial, found)
 
 
 def _unused_variables(app: App, initial: InitialContents) -> Iterator[str]:
@@ -107,20 +107,20 @@ def edit(server: Server, old: App, table: Mapping[str, Any], toml: str, echo: Ec
     """
     app = parse_app(old.name, table)
     found = edit_conflicts(old, app, server.catalogue, server.manifest, server.host.git_protocols)
-    plan = _checked_plan(server, app, toml, InitialContents(new_secret()), found)
+    changes = _checked_changes(server, app, toml, InitialContents(new_secret()), found)
     scope = layout.app_scope(app.name)
     with _moved(server, old, app, Installer(server.manifest, scope, echo, dry_run=dry_run)):
-        _apply(server, app, plan, echo, dry_run=dry_run)
+        _apply(server, app, changes, echo, dry_run=dry_run)
     # Nobody starts them any more.
-    Installer(server.manifest, scope, echo, dry_run=dry_run).apply(tuple(end_steps(old, app)))
+    Installer(server.manifest, scope, echo, dry_run=dry_run).apply(tuple(end_commands(old, app)))
     release_accounts(server.manifest, scope, server.with_app(app).apps, echo, dry_run=dry_run)
     installer = Installer(server.manifest, scope, echo, dry_run=dry_run)
-    obsolete = installer.obsolete_files(plan)
+    obsolete = installer.obsolete_files(changes)
     others = {*possible_units_of_phases(old), *units_beside(old)}
     serving = [path for path in obsolete if path.parent == layout.SYSTEMD and path.name not in others]
     other_units = old.service.handover != app.service.handover or bool(serving) or has_single_process(app)
     if obsolete and (dry_run or not other_units):
-        installer.apply((*map(Absent, obsolete), *_reload_steps()))
+        installer.apply((*map(Absent, obsolete), *_reload_commands()))
     return other_units
 
 
@@ -131,17 +131,17 @@ def _moved(server: Server, old: App, app: App, installer: Installer) -> Abstract
     return nullcontext()
 
 
-def _checked_plan(server: Server, app: App, toml: str, initial: InitialContents, problems: Iterable[str]) -> Plan:
-    """Build the plan. Raises Refused with `problems` and with the plan's own conflicts."""
+def _checked_changes(server: Server, app: App, toml: str, initial: InitialContents, problems: Iterable[str]) -> Changes:
+    """Build the changes. Raises Refused with `problems` and with the conflicts of the changes."""
     found = list(problems)
     try:
-        plan = plan_for(server, app, toml, initial)
-        found += conflicts(plan, server.manifest)
+        changes = changes_for(server, app, toml, initial)
+        found += conflicts(changes, server.manifest)
     except Refused as refused:
         found += refused.reasons
     if found:
         raise Refused(found)
-    return plan
+    return changes
 
 
 def has_single_process(app: App) -> bool:
@@ -158,36 +158,36 @@ def reapply(server: Server, echo: Echo, *, dry_run: bool) -> None:
         scope = layout.app_scope(app.name)
         if not server.manifest.of(scope, "file"):
             continue
-        plan = plan_for(server, app, layout.app_file(app.name).read_text(encoding="utf-8"))
+        changes = changes_for(server, app, layout.app_file(app.name).read_text(encoding="utf-8"))
         installer = Installer(server.manifest, scope, echo, dry_run=dry_run)
-        installer.check(plan)
+        installer.check(changes)
         with _moved(server, app, app, installer):
-            installer.apply(plan)
+            installer.apply(changes)
 
 
 def finish_edit(server: Server, app: App, echo: Echo) -> None:
     """Stop and remove obsolete units, after a deployment has started the new ones."""
     installer = Installer(server.manifest, layout.app_scope(app.name), echo)
-    obsolete = installer.obsolete_files(plan_for(server, app, ""))
+    obsolete = installer.obsolete_files(changes_for(server, app, ""))
     # A unit without its file was stopped by an interrupted run.
     gone = tuple(path.name for path in obsolete if path.parent == layout.SYSTEMD and disk.status(path))
     stop = tuple(unit.replace("@.", "@*.") for unit in gone)
     templates = tuple(unit for unit in gone if "@." in unit)
     parent = () if app.service.handover == "restart" else (f"{app.service_name}.service",)
     seconds = RUN_SECONDS + stop_seconds(app)
-    steps: list[PlanStep] = [
+    changes: list[Change] = [
         *((Run(("systemctl", "stop", *stop), "no longer part of the app", seconds=seconds),) if stop else ()),
         *((Run(("systemctl", "disable", "--quiet", *templates), "no longer with the host"),) if templates else ()),
         *map(Absent, obsolete),
-        *_reload_steps(),
+        *_reload_commands(),
         *(Run(("systemctl", "restart", unit), "it starts the colour that serves", seconds=seconds) for unit in parent),
     ]
-    installer.apply(tuple(steps))
+    installer.apply(tuple(changes))
 
 
-def _apply(server: Server, app: App, plan: Plan, echo: Echo, *, dry_run: bool) -> None:
-    Installer(server.manifest, layout.app_scope(app.name), echo, dry_run=dry_run).apply(plan)
-    Installer(server.manifest, HOST, echo, dry_run=dry_run).apply(host_plan(server.host, server.with_app(app)))
+def _apply(server: Server, app: App, changes: Changes, echo: Echo, *, dry_run: bool) -> None:
+    Installer(server.manifest, layout.app_scope(app.name), echo, dry_run=dry_run).apply(changes)
+    Installer(server.manifest, HOST, echo, dry_run=dry_run).apply(host_changes(server.host, server.with_app(app)))
 
 
 def is_partly_installed(server: Server, name: str) -> bool:
@@ -210,8 +210,8 @@ def remove(
         # The command can be repeated as long as these exist.
         last = [path for path in files if path in (layout.app_file(name), layout.app_secret(name))]
         first = (Absent(path) for path in files if path not in last)
-        installer.apply((*stop_steps([app], server.manifest), *first, *_reload_steps()))
-        without = host_plan(server.host, server.without_app(name))
+        installer.apply((*stop_commands([app], server.manifest), *first, *_reload_commands()))
+        without = host_changes(server.host, server.without_app(name))
         Installer(server.manifest, HOST, echo, dry_run=dry_run).apply(without)
         if not dry_run:
             state = (str(layout.STATE / path.format(name)) for path in _STATE)
@@ -222,14 +222,14 @@ def remove(
     # The secret goes last, so that an interrupted removal can be repeated.
     secret = layout.app_secret(name)
     others = [path for path in (*last, layout.FROZEN / name) if path != secret]
-    installer.apply((*map(Absent, others), *_reload_steps(), *(Absent(path) for path in last if path == secret)))
+    installer.apply((*map(Absent, others), *_reload_commands(), *(Absent(path) for path in last if path == secret)))
     installer.disown(variables)
     domain = app.site.domain if app else None
     own = (layout.own_site(name), *((layout.CERTIFICATES / domain,) if domain else ()))
     return [*stays, *variables, *filter(disk.status, own)]
 
 
-def _reload_steps() -> Plan:
+def _reload_commands() -> Changes:
     return (
         Run(DAEMON_RELOAD, "systemd forgets the units", after=(layout.SYSTEMD,)),
         Run(("systemctl", "reload-or-restart", "nginx.service"), "nginx forgets the site", after=(layout.NGINX,)),

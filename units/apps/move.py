@@ -9,11 +9,11 @@ from hookd.files.repair import AttributeMismatch, links_are_protected, protectio
 from hookd.model.app import App
 from hookd.model.settings import AppPaths, Settings
 from units.apps import services
-from units.apps.accounts import account_steps
+from units.apps.accounts import account_changes
 from units.apps.lock import app_lock
 from units.apps.permissions import check_permissions
-from units.plan.apply import Installer
-from units.plan.manifest import Manifest
+from units.changes.apply import Installer
+from units.changes.manifest import Manifest
 from units.system import disk
 from units.system.accounts import find_group
 from units.system.errors import Refused
@@ -56,7 +56,7 @@ def moving(app: App, settings: Settings, manifest: Manifest, installer: Installe
         installer.echo(line)
         manifest.add_pending(_marker(app))
         services.stop(app)
-        installer.apply(account_steps(app))
+        installer.apply(account_changes(app))
         for finding in give_files(app, settings):
             installer.echo(f"  stays: {finding}")
     yield

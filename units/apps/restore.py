@@ -13,7 +13,7 @@ from units.apps.health import is_healthy_in_time
 from units.apps.lock import app_lock
 from units.apps.services import active_services, start, stop
 from units.apps.variables import require_plain_variables
-from units.plan.apply import Echo
+from units.changes.apply import Echo
 from units.system import disk
 from units.system.errors import HostError
 from units.system.run import CommandFailed, run, succeeds

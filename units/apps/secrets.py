@@ -3,8 +3,8 @@
 import secrets
 from typing import Final
 
-from units.plan.manifest import Manifest
-from units.plan.steps import RESTART_RECEIVER
+from units.changes.change import RESTART_RECEIVER
+from units.changes.manifest import Manifest
 from units.system import disk, layout
 from units.system.errors import HostError
 from units.system.run import run

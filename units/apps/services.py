@@ -19,10 +19,10 @@ from hookd.model.process import (
     timer_units,
 )
 from hookd.model.service import Colour
-from units.apps.plan import enabled_units, units_of
+from units.apps.changes import enabled_units, units_of
 from units.apps.variables import require_plain_variables
-from units.plan.manifest import Manifest
-from units.plan.steps import RUN_SECONDS, Run
+from units.changes.change import RUN_SECONDS, Run
+from units.changes.manifest import Manifest
 from units.system import disk, layout
 from units.system.errors import HostError
 from units.system.run import CommandFailed, run, succeeds
@@ -112,7 +112,7 @@ def _require_systemd(app: App) -> None:
         raise HostError(f"{app.name} is run by {app.service.manager}, not by systemd", hint=hint)
 
 
-def stop_steps(apps: Iterable[App], manifest: Manifest) -> list[Run]:
+def stop_commands(apps: Iterable[App], manifest: Manifest) -> list[Run]:
     """Build the commands that stop apps and their phases, and that disable the units that hookd made."""
     apps = tuple(apps)
     known = [unit for app in apps for unit in (*timer_units(app), *units_with_sockets(app), *all_processes(app))]
@@ -131,7 +131,7 @@ def stop_steps(apps: Iterable[App], manifest: Manifest) -> list[Run]:
     return [*([stop] if units else []), *([disable] if made else [])]
 
 
-def end_steps(old: App, app: App) -> list[Run]:
+def end_commands(old: App, app: App) -> list[Run]:
     """Build the commands that end the processes and timers that an edited app has no more.
 
     Old and new schedulers must not run side by side, so this comes before the first deployment of a new handover.

@@ -1,4 +1,4 @@
-"""`hookd app adopt`: adopts a project that is deployed by hand, after showing the plan."""
+"""`hookd app adopt`: adopts a project that is deployed by hand, after showing the changes."""
 
 import sys
 from pathlib import Path
@@ -9,18 +9,18 @@ import click
 from hookd.cli.common import print_line, print_next
 from units.adopt import state
 from units.adopt.decide import decide
-from units.adopt.describe import describe_plan, describe_result
+from units.adopt.describe import describe_adoption, describe_result
 from units.adopt.discover import AdoptOptions, discover
 from units.adopt.discovery.untracked import UntrackedKind
 from units.adopt.edits import with_edits
 from units.adopt.execute import AdoptionExecutor
-from units.adopt.prepare import full_plan, prepare, shared_file_changes
+from units.adopt.prepare import all_changes, prepare, shared_file_changes
 from units.adopt.state import Adoption, Stage
 from units.apps.git_access import check_access
 from units.apps.manage import Server
+from units.changes.apply import Installer
 from units.cli import common
 from units.cli.apps import prepare_repository_access, print_webhook_settings, sender_option
-from units.plan.apply import Installer
 from units.system import layout
 from units.system.errors import HostError, Refused
 
@@ -81,18 +81,18 @@ def _options(directory: Path, options: dict[str, Any]) -> AdoptOptions:
 
 
 def _decide(server: Server, wanted: AdoptOptions, shown: Adoption | None = None) -> Adoption:
-    """Plan the adoption and print the plan. Raises Refused if it differs from the one that was `shown`."""
+    """Decide and print the adoption. Raises Refused if it differs from the one that was `shown`."""
     facts = discover(wanted)
     adoption = with_edits(decide(facts, server.catalogue, server.manifest), state.load(wanted.name))
     if shown is None:
-        plan = full_plan(adoption, server.host)
+        changes = all_changes(adoption, server.host)
         installer = Installer(server.manifest, layout.app_scope(adoption.name), print_line)
-        installer.check(plan)
-        changes = (*installer.differences(plan), *shared_file_changes(adoption))
-        for line in describe_plan(facts, adoption, tuple(f"+ {change}" for change in changes)):
+        installer.check(changes)
+        preview = (*installer.differences(changes), *shared_file_changes(adoption))
+        for line in describe_adoption(facts, adoption, tuple(f"+ {change}" for change in preview)):
             print_line(line)
     elif adoption != shown:
-        raise Refused([f"{wanted.root} changed after the plan was shown"])
+        raise Refused([f"{wanted.root} changed meanwhile"])
     return adoption
 
 

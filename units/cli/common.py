@@ -19,7 +19,7 @@ from hookd.model.deployment import RETRYABLE_ENDINGS, Trigger
 from hookd.model.settings import Settings
 from hookd.queue.deployments import Contention, DeploymentRequest
 from units.apps.manage import Server
-from units.plan.manifest import Manifest
+from units.changes.manifest import Manifest
 from units.system import disk, layout
 from units.system.disk import UnsafePath, inspect_command
 from units.system.errors import HostError

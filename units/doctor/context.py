@@ -19,7 +19,7 @@ from hookd.model.journal import AppState, decode, fold
 from hookd.model.process import all_processes, timed_units, timer_units
 from hookd.model.settings import Settings
 from hookd.queue.client import cli_client, is_denied, no_answer
-from units.apps.plan import units_of
+from units.apps.changes import units_of
 from units.doctor.finding import CannotCheck, Finding, error
 from units.system import disk, layout
 from units.system.run import CommandFailed

@@ -1,1 +1,1 @@
-"""The host without its apps: the plan of users, directories and services, and the installed code."""
+"""The host without its apps: changes of users, directories and services, and the installed code."""

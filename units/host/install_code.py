@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NoReturn
 
-from units.plan.apply import Installer
-from units.plan.manifest import HOST, Manifest
-from units.plan.steps import Directory, File, Link, Plan, Run
+from units.changes.apply import Installer
+from units.changes.change import Changes, Directory, File, Link, Run
+from units.changes.manifest import HOST, Manifest
 from units.system import layout
 from units.system.disk import UnsafePath
 from units.system.run import CommandFailed, run
@@ -39,7 +39,7 @@ COMPLETIONS: Final = (
     File(Path("/usr/share/fish/vendor_completions.d/hookd.fish"), "_HOOKD_COMPLETE=fish_source hookd | source\n"),
 )
 
-_DIRECTORIES: Final[Plan] = (
+_DIRECTORIES: Final[Changes] = (
     Directory(layout.SETUP_STATE, "root", "root", 0o700),
     Directory(layout.CODE, "root", "root", 0o755),
     Directory(layout.CODE / "versions", "root", "root", 0o755),
@@ -81,14 +81,14 @@ def _install(checkout: Path, *, dry_run: bool) -> None:
         print(f"+ build      {version}  (code, and venv from units/requirements.txt)")
         if not dry_run:
             _build(checkout, version)
-    installer.apply(switch_plan(version))
+    installer.apply(switch_changes(version))
     if not dry_run:
         _remove_old_versions(version)
         print(f"hookd is installed: {version}\n  next: sudo hookd setup --dry-run")
 
 
-def switch_plan(version: Path) -> Plan:
-    """Build the plan that makes the command and the units use a complete version."""
+def switch_changes(version: Path) -> Changes:
+    """Build the changes that make the command and the units use a complete version."""
     units = ("hookd.service", "hookd-worker@*.service")
     restart = Run(
         ("systemctl", "try-restart", "--no-block", *units),

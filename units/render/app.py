@@ -7,7 +7,7 @@ from typing import Final
 
 from hookd.model.app import App
 from hookd.model.service import COLOURS, Colour
-from units.plan.steps import File, Link
+from units.changes.change import File, Link
 from units.render.phases import phase_files
 from units.render.processes import process_files
 from units.render.sudoers import sudoers

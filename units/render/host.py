@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.model.catalogue import Catalogue
-from units.plan.steps import File, Link
+from units.changes.change import File, Link
 from units.render.app import certificate_directory, data_directories, nginx_site, protect_home
 from units.render.templates import render
 from units.system import layout

@@ -7,7 +7,7 @@ from typing import Any, Final
 from hookd.model.app import App
 from hookd.model.phase import (
     Phase,
-    build_plan,
+    build_commands_file,
     build_user,
     check_command,
     in_use_file,
@@ -16,7 +16,7 @@ from hookd.model.phase import (
     phase_unit,
     phases_of,
 )
-from units.plan.steps import File
+from units.changes.change import File
 from units.render.backup import backup_units
 from units.render.templates import render
 from units.system import layout
@@ -40,7 +40,7 @@ def phase_files(app: App, sandbox: Mapping[str, object]) -> tuple[File, ...]:
         "app": app,
         "home": app.root / "next",
         "pipe": output_pipe(app),
-        "plan": build_plan(app),
+        "build_commands": build_commands_file(app),
         "builder": build_user(app),
         "seconds": app.job_seconds,
         **sandbox,

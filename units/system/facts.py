@@ -1,4 +1,4 @@
-"""Facts of this host, read once before a plan is built."""
+"""Facts of this host, read once before changes are built."""
 
 import os
 import re
@@ -22,7 +22,7 @@ _STRICT_SANDBOX: Final = 257
 
 @dataclass(frozen=True)
 class Host:
-    """Facts that decide about the plan. `domain` is the receiver's public name."""
+    """Facts that decide about the changes. `domain` is the receiver's public name."""
 
     systemd: int
     redis_program: Path

@@ -10,7 +10,7 @@ from typing import Final
 
 from hookd.files.links import switch_link
 from hookd.model.hint import Hint, HintKind
-from hookd.model.phase import Phase, build_plan, check_command
+from hookd.model.phase import Phase, build_commands_file, check_command
 from worker.context import AppTask, Task
 from worker.errors import CommandFailed, Killed, ServiceMissing, TimedOut
 from worker.phase.environment import command_environment
@@ -28,24 +28,24 @@ def run_build(task: Task, release: Path, commands: Sequence[Command]) -> None:
         _run_direct(task, "build", commands)
         return
     total, silence = sum(command.total for command in commands), task.app.limits.silence_seconds
-    plan = [
+    lines = [
         {"argv": command.argv, "cwd": str(command.cwd), "env": dict(command.env), "files": dict(command.files)}
         for command in commands
     ]
-    _write_plan(task, json.dumps(plan))
+    _write_build_commands(task, json.dumps(lines))
     try:
         start_unit(task, "build", release, [command.argv for command in commands], total=total, silence=silence)
     finally:
-        _write_plan(task, "")
+        _write_build_commands(task, "")
 
 
-def _write_plan(task: Task, text: str) -> None:
+def _write_build_commands(task: Task, text: str) -> None:
     """Write the commands of a build, which only root and this user may read, because they hold variables.
 
     Raises ServiceMissing without the file.
     """
     try:
-        build_plan(task.app).write_text(text, encoding="utf-8")
+        build_commands_file(task.app).write_text(text, encoding="utf-8")
     except OSError as error:
         cause = f"the commands of a build cannot be written: {error.strerror}"
         raise ServiceMissing(cause, hint=Hint(HintKind.SET_UP)) from None
@@ -62,7 +62,7 @@ def recover_phases(task: Task) -> None:
         task.recorder.line("an earlier build was interrupted")
         task.paths.next.unlink(missing_ok=True)
         # The unit takes over the files that it finds, and has nothing else to do.
-        _write_plan(task, "[]")
+        _write_build_commands(task, "[]")
         run_unit(task, "build", (), total=task.app.limits.step_seconds, silence=task.app.limits.step_seconds)
 
 

@@ -271,7 +271,7 @@ def test_all_blockers_change_nothing(refused: ByHand) -> None:
     shop.serve(UNIT, SITE)
 
 
-def test_changed_project_needs_a_new_plan(refused: ByHand) -> None:
+def test_changed_project_is_refused(refused: ByHand) -> None:
     machine = refused.machine
     answer = f"until test -e {ROOT}/reports.csv; do sleep 0.1; done; echo y"
     command = f"({answer}) | hookd app adopt {ROOT}"
@@ -282,7 +282,7 @@ def test_changed_project_needs_a_new_plan(refused: ByHand) -> None:
         )
         machine.write(f"{ROOT}/reports.csv", "a line\n", owner="manager:www-data")
     assert done.result().returncode == 2
-    assert "changed after the plan was shown" in machine.read("/root/output")
+    assert "changed meanwhile" in machine.read("/root/output")
     assert served_by_hand(refused)
     again = machine.run("hookd", "app", "adopt", ROOT, input="y\n", check=False)
     assert (again.returncode, "cannot be read yet" in again.stdout) == (1, True), again

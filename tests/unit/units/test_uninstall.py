@@ -9,8 +9,8 @@ from hookd.model.catalogue import Catalogue
 from tests.support.rendered import HOST
 from units import uninstall
 from units.apps.manage import Server
-from units.plan.manifest import Manifest, Resource
-from units.plan.steps import Absent, Run
+from units.changes.change import Absent, Run
+from units.changes.manifest import Manifest, Resource
 
 PROFILES = ("/etc/apparmor.d/hookd-receiver", "/etc/apparmor.d/hookd-apps")
 
@@ -20,8 +20,10 @@ def test_profiles_are_removed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uninstall, "succeeds", lambda argv: False)
     manifest = Manifest(Path("/nowhere"), [Resource("host", "file", path) for path in PROFILES])
     server = Server(replace(HOST, loads_apparmor=True), manifest, Catalogue())
-    plan = uninstall._plan(server, (), ())
-    commands = [step.argv for step in plan if isinstance(step, Run) and step.argv[0] == "apparmor_parser"]
+    changes = uninstall._changes(server, (), ())
+    commands = [change.argv for change in changes if isinstance(change, Run) and change.argv[0] == "apparmor_parser"]
     assert commands == [("apparmor_parser", "--remove", path) for path in PROFILES]
-    kinds = [type(step) for step in plan if getattr(step, "argv", ("apparmor_parser",))[0] == "apparmor_parser"]
+    kinds = [
+        type(change) for change in changes if getattr(change, "argv", ("apparmor_parser",))[0] == "apparmor_parser"
+    ]
     assert kinds == [Run, Run, Absent, Absent]

@@ -1,4 +1,4 @@
-"""Files of hookd and its apps: they match their plans, and only the right users can read or change them."""
+"""Files of hookd and its apps: they are as they were made, and only the right users can read or change them."""
 
 import os
 import pwd
@@ -12,14 +12,14 @@ from hookd.credentials import read_secrets
 from hookd.files.policies import OwnershipError
 from hookd.model.app import App
 from units.apps import permissions
+from units.apps.changes import InitialContents, app_changes
 from units.apps.credentials import credential_conflicts
-from units.apps.plan import InitialContents, app_plan
+from units.changes.change import Change, Changes, File, Run
+from units.changes.manifest import Manifest
 from units.doctor.context import AS_ROOT, HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok, unknown, warning
+from units.host.changes import ACCOUNTS, host_changes
 from units.host.install_code import version_of
-from units.host.plan import ACCOUNTS, host_plan
-from units.plan.manifest import Manifest
-from units.plan.steps import File, Plan, PlanStep, Run
 from units.render.app import app_files
 from units.system import disk, facts, layout
 
@@ -30,41 +30,41 @@ _MAX_SHOWN: Final = 8
 _DAY: Final = 86_400
 
 
-def check_host_plan(context: HostContext) -> Iterator[Finding]:
-    """Compare the host with the setup plan: accounts as any user, the rest as root."""
+def check_setup(context: HostContext) -> Iterator[Finding]:
+    """Compare the host with its setup: accounts as any user, the rest as root."""
     yield from compare(ACCOUNTS)
-    context.require_root("compare files with the setup plan")
+    context.require_root("compare files with the setup")
     if not context.is_complete:
-        raise CannotCheck("the setup plan needs valid files of all apps", AS_ROOT)
-    plan = host_plan(facts.read_host(context.config), context.config.catalogue)
-    yield from compare(tuple(step for step in plan if step not in ACCOUNTS))
+        raise CannotCheck("the setup needs valid files of all apps", AS_ROOT)
+    changes = host_changes(facts.read_host(context.config), context.config.catalogue)
+    yield from compare(tuple(change for change in changes if change not in ACCOUNTS))
 
 
-def check_app_plan(context: HostContext, app: App) -> Iterator[Finding]:
-    """Compare an app's files with its plan. The plan is made from the app's file, which is not compared itself."""
-    context.require_root("compare files with the app's plan")
+def check_app_files(context: HostContext, app: App) -> Iterator[Finding]:
+    """Compare an app's files with the changes that install it. The app's own file decides them, and is not compared."""
+    context.require_root("compare files with the app's setup")
     if not Manifest.load(layout.MANIFEST).of(layout.app_scope(app.name), "file"):
         yield ok(f"{app.name} was not installed by `hookd app`, its files were not compared")
         return
     files = app_files(app, facts.read_host(context.config))
     own = layout.app_file(app.name)
-    plan = app_plan(app, "", InitialContents(""), files)
-    yield from compare(tuple(step for step in plan if getattr(step, "path", None) != own))
+    changes = app_changes(app, "", InitialContents(""), files)
+    yield from compare(tuple(change for change in changes if getattr(change, "path", None) != own))
 
 
-def compare(plan: Plan) -> Iterator[Finding]:
-    """Report the steps of a plan whose result is not present: changed texts as a warning, the others as an error."""
-    missing = [step for step in plan if not isinstance(step, Run) and not step.is_present()]
-    changed = [step.mismatch() for step in missing if _has_other_text(step)]
-    wrong = [step.mismatch() for step in missing if not _has_other_text(step)]
+def compare(changes: Changes) -> Iterator[Finding]:
+    """Report the changes that are not present: other texts as a warning, the rest as an error."""
+    missing = [change for change in changes if not isinstance(change, Run) and not change.is_present()]
+    changed = [change.mismatch() for change in missing if _has_other_text(change)]
+    wrong = [change.mismatch() for change in missing if not _has_other_text(change)]
     if wrong:
         yield error(_list_differences(wrong), _SETUP)
     if changed:
         yield warning(_list_differences(changed), _SETUP)
 
 
-def _has_other_text(step: PlanStep) -> bool:
-    return isinstance(step, File) and step.existing == "correct" and disk.read(step.path) != step.text.encode()
+def _has_other_text(change: Change) -> bool:
+    return isinstance(change, File) and change.existing == "correct" and disk.read(change.path) != change.text.encode()
 
 
 def _list_differences(differences: list[str]) -> str:

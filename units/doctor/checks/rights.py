@@ -16,17 +16,19 @@ from hookd.model.app import App
 from hookd.model.systemctl import SUDO, SYSTEMCTL, sudo_commands
 from units.apps.account_rules import is_power_group
 from units.apps.git_access import as_worker
+from units.changes.accounts import User
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok
-from units.host.plan import ACCOUNTS
-from units.plan.accounts import User
+from units.host.changes import ACCOUNTS
 from units.system import layout
 from units.system.run import CommandFailed, run, succeeds
 
 # systemd starts services of the users listed here at boot. With polkit installed, a user can add itself.
 _LINGER: Final = Path("/var/lib/systemd/linger")
 _SHELLS: Final = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
-_REQUIRED_GROUPS: Final = {step.name: {step.name, *step.groups} for step in ACCOUNTS if isinstance(step, User)}
+_REQUIRED_GROUPS: Final = {
+    change.name: {change.name, *change.groups} for change in ACCOUNTS if isinstance(change, User)
+}
 # Distributions and other programs add www-data to groups of their own.
 _FORBIDDEN_FOR_WEB: Final = {layout.QUEUE_GROUP, layout.WORKER, layout.RECEIVER, layout.REDIS, "sudo", "root"}
 _SECONDS: Final = 5
@@ -50,7 +52,7 @@ class SystemAccount:
 
 
 def check_accounts(context: HostContext) -> Iterator[Finding]:
-    """Check each user of the setup plan. The worker is also in the groups of the apps."""
+    """Check each user of the setup. The worker is also in the groups of the apps."""
     missing = []
     for name in _REQUIRED_GROUPS:
         try:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from hookd.http_probe import Address, NoAnswer, parse_address, parse_health_url, request_status
 from hookd.model.app import App, Health
 from hookd.model.journal import AppState
-from units.apps.plan import units_of
+from units.apps.changes import units_of
 from units.doctor.context import HostContext
 from units.doctor.finding import Finding, error, ok, unknown, warning
 from units.render.app import listen_address

@@ -13,8 +13,8 @@ from tests.support.rendered import SHOP
 from units.apps import move
 from units.apps.lock import app_lock
 from units.apps.move import moving
-from units.plan.apply import Installer
-from units.plan.manifest import Manifest
+from units.changes.apply import Installer
+from units.changes.manifest import Manifest
 from units.system.errors import HostError
 from worker.errors import AppLocked
 from worker.process.lock import app_lock as deployment_lock
@@ -80,7 +80,7 @@ def test_link_is_no_lock(settings: Settings, tmp_path: Path, make: Callable[[Pat
 def test_no_first_deployment_during_a_move(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
     monkeypatch.setattr(move, "links_are_protected", lambda: True)
-    monkeypatch.setattr(move, "account_steps", lambda app: ())
+    monkeypatch.setattr(move, "account_changes", lambda app: ())
     monkeypatch.setattr(move, "give_files", lambda app, of: ())
     monkeypatch.setattr("units.apps.services.active_services", lambda app: [])
     monkeypatch.setattr("units.apps.services.stop", lambda app: seen.append(is_locked(settings)))

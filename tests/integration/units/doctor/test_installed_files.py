@@ -1,4 +1,4 @@
-"""Differences between a real disk and a plan are reported with their severity."""
+"""Differences between a real disk and changes are reported with their severity."""
 
 import os
 from pathlib import Path
@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.users import NOBODY, needs_root
+from units.changes.accounts import Group, User
+from units.changes.change import Changes, Directory, File, Link, Run
 from units.doctor.checks.files import compare
-from units.plan.accounts import Group, User
-from units.plan.steps import Directory, File, Link, Plan, Run
 
 pytestmark = needs_root
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    """A plan whose steps are done."""
+def changes(tmp_path: Path) -> Changes:
+    """Changes that are made."""
     (tmp_path / "directory").mkdir(mode=0o750)
     (tmp_path / "directory").chmod(0o750)
     for name in ("file", "once"):
@@ -33,8 +33,8 @@ def plan(tmp_path: Path) -> Plan:
     )
 
 
-def test_a_complete_plan_passes(plan: Plan) -> None:
-    assert list(compare(plan)) == []
+def test_complete_changes_pass(changes: Changes) -> None:
+    assert list(compare(changes)) == []
 
 
 def test_missing_accounts_are_reported() -> None:
@@ -51,29 +51,29 @@ def test_user_without_group_is_reported() -> None:
 
 
 @pytest.mark.parametrize("name", ["directory", "file", "once"])
-def test_wrong_modes_and_owners_are_errors(plan: Plan, tmp_path: Path, name: str) -> None:
+def test_wrong_modes_and_owners_are_errors(changes: Changes, tmp_path: Path, name: str) -> None:
     (tmp_path / name).chmod(0o644)
-    (found,) = compare(plan)
+    (found,) = compare(changes)
     rights = "0750" if name == "directory" else "0640"
     assert (found.level, found.message) == ("error", f"{tmp_path / name} is not root:root {rights}")
     (tmp_path / name).chmod(0o750 if name == "directory" else 0o640)
     os.chown(tmp_path / name, NOBODY, -1)
-    assert [one.level for one in compare(plan)] == ["error"]
+    assert [one.level for one in compare(changes)] == ["error"]
 
 
-def test_changed_text_is_a_warning(plan: Plan, tmp_path: Path) -> None:
+def test_changed_text_is_a_warning(changes: Changes, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("changed")
     (tmp_path / "once").write_text("a person's own text")
-    (found,) = compare(plan)
+    (found,) = compare(changes)
     assert (found.level, found.message) == ("warning", f"{tmp_path / 'file'} has another text")
     (tmp_path / "file").unlink()
-    assert [one.message for one in compare(plan)] == [f"{tmp_path / 'file'} is missing"]
+    assert [one.message for one in compare(changes)] == [f"{tmp_path / 'file'} is missing"]
 
 
-def test_a_wrong_link_is_an_error(plan: Plan, tmp_path: Path) -> None:
+def test_a_wrong_link_is_an_error(changes: Changes, tmp_path: Path) -> None:
     (tmp_path / "link").unlink()
     (tmp_path / "link").symlink_to("once")
-    assert [one.level for one in compare(plan)] == ["error"]
+    assert [one.level for one in compare(changes)] == ["error"]
 
 
 def test_many_differences_are_counted() -> None:

@@ -8,19 +8,19 @@ import pytest
 
 from hookd.model.catalogue import Catalogue
 from units.adopt.decide import decide
-from units.adopt.describe import describe_plan
+from units.adopt.describe import describe_adoption
 from units.adopt.discover import AdoptOptions, ProjectFacts
 from units.adopt.discovery.checkout import Checkout
 from units.adopt.discovery.gunicorn_options import GunicornOptions
 from units.adopt.discovery.nginx_sites import NginxSite
 from units.adopt.discovery.service import OldService, ServiceUser
 from units.adopt.discovery.untracked import UntrackedPath
-from units.adopt.prepare import first_plan, interim_files, public_socket_files, trial_files
+from units.adopt.prepare import first_changes, interim_files, public_socket_files, trial_files
 from units.adopt.state import Adoption
-from units.apps.plan import app_toml
-from units.plan.accounts import User
-from units.plan.manifest import Manifest
-from units.plan.steps import File
+from units.apps.changes import app_toml
+from units.changes.accounts import User
+from units.changes.change import File
+from units.changes.manifest import Manifest
 from units.render.app import app_files
 from units.system.errors import Refused
 from units.system.facts import Host
@@ -171,8 +171,8 @@ def test_working_directory_is_kept(facts: ProjectFacts) -> None:
 def test_other_group_gets_split_policy(facts: ProjectFacts) -> None:
     other = replace(facts, user=ServiceUser("nobody", 65534, frozenset({65534})))
     adoption = decided(other)
-    assert [step for step in first_plan(adoption, HOST) if "member of nogroup" in str(step)]
-    users = [step.name for step in first_plan(decided(facts), HOST) if isinstance(step, User)]
+    assert [step for step in first_changes(adoption, HOST) if "member of nogroup" in str(step)]
+    users = [step.name for step in first_changes(decided(facts), HOST) if isinstance(step, User)]
     assert users == ["hookd-build-shop"]
     assert adoption.app.ownership.policy == "split"
     assert adoption.app.ownership.user == "nobody"
@@ -264,11 +264,11 @@ def with_variables(facts: ProjectFacts, text: str) -> ProjectFacts:
 def test_leave_changes_is_allowed(facts: ProjectFacts) -> None:
     changed = replace(facts, checkout=replace(facts.checkout, changed=("wsgi.py",)))
     adoption = decided(replace(changed, options=replace(changed.options, leave_changes=True)))
-    assert "NOT in the release: wsgi.py" in "\n".join(describe_plan(changed, adoption, ()))
+    assert "NOT in the release: wsgi.py" in "\n".join(describe_adoption(changed, adoption, ()))
 
 
 def test_plan_describes_changes(facts: ProjectFacts) -> None:
-    text = "\n".join(describe_plan(facts, decided(facts), ["+ file       /etc/x"]))
+    text = "\n".join(describe_adoption(facts, decided(facts), ["+ file       /etc/x"]))
     for word in (
         "first release  abababababab", "no request fails", "NOT adopted: graceful_timeout=120",
         "no longer run: ExecStartPre=/bin/true", "shop-mail.service keep the OLD code", "/etc/cron.d/shop mention",

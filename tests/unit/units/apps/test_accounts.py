@@ -8,10 +8,10 @@ from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
 from tests.support.rendered import BLOG, SHOP, make_entry
 from units.apps import accounts
-from units.apps.accounts import account_steps, default_user
-from units.plan.accounts import Group, User
-from units.plan.manifest import Manifest, Resource
-from units.plan.steps import Run
+from units.apps.accounts import account_changes, default_user
+from units.changes.accounts import Group, User
+from units.changes.change import Run
+from units.changes.manifest import Manifest, Resource
 from units.system.errors import Refused
 
 HOST_WITH_SHOP = Catalogue(apps=(SHOP,))
@@ -61,7 +61,7 @@ def test_interrupted_add_keeps_its_user(manifest: Manifest) -> None:
 
 @pytest.mark.threat(69)
 def test_worker_joins_the_apps_group() -> None:
-    builder, group, user, worker, restart = account_steps(own("blog", "blog"))
+    builder, group, user, worker, restart = account_changes(own("blog", "blog"))
     assert isinstance(builder, User) and (builder.name, builder.group) == ("hookd-build-blog", "hookd-build")
     assert isinstance(group, Group) and group.name == "blog"
     assert isinstance(user, User) and (user.name, user.group, user.groups) == ("blog", "blog", ())
@@ -73,8 +73,8 @@ def test_worker_joins_the_apps_group() -> None:
 
 def test_www_data_is_the_hosts_own() -> None:
     builder = "user       hookd-build-blog (group hookd-build, no login)"
-    assert [str(step) for step in account_steps(BLOG)] == [builder]
-    assert [str(step) for step in account_steps(own("blog", "blog", group="www-data"))] == [
+    assert [str(change) for change in account_changes(BLOG)] == [builder]
+    assert [str(change) for change in account_changes(own("blog", "blog", group="www-data"))] == [
         builder,
         "user       blog (group www-data, no login)",
     ]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.rendered import SHOP
 from units.apps import services
-from units.plan.manifest import Manifest, Resource
+from units.changes.manifest import Manifest, Resource
 from units.system import layout
 
 RESTORE, DUMP = "shop-restore.service", "shop-dump.service"
@@ -45,6 +45,6 @@ def test_removal_stops_hookd_s_own_phases() -> None:
     """A phase of an earlier configuration stops, but not another person's unit of that name."""
     own = ("shop-build.service", DUMP, RESTORE)
     manifest = Manifest(Path("/nowhere"), [Resource("app:shop", "file", str(layout.SYSTEMD / unit)) for unit in own])
-    stop, *_ = services.stop_steps([SHOP], manifest)
+    stop, *_ = services.stop_commands([SHOP], manifest)
     assert {*own} <= set(stop.argv)
     assert "shop-release.service" not in stop.argv

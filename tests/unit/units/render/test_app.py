@@ -23,8 +23,8 @@ from tests.support.rendered import (
     unit,
     unit_files,
 )
-from units.apps.plan import enabled_units, units_of
-from units.plan.steps import File
+from units.apps.changes import enabled_units, units_of
+from units.changes.change import File
 from units.render.app import app_files
 from units.system.errors import Refused
 

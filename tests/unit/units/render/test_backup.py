@@ -7,8 +7,8 @@ import pytest
 from hookd.model.app import App
 from hookd.model.phase import phase_unit
 from tests.support.rendered import BLOG, FOREIGN, HOST, LEDGER, Unit, files, make_entry, unit
-from units.apps.plan import InitialContents, app_plan
-from units.plan.steps import Directory, PlanStep
+from units.apps.changes import InitialContents, app_changes
+from units.changes.change import Change, Directory
 from units.render.app import app_files
 from units.system import layout
 
@@ -81,8 +81,8 @@ def test_worker_starts_root_s_part() -> None:
 
 
 def test_backups_belong_to_root_and_stay() -> None:
-    def steps(app: App) -> tuple[PlanStep, ...]:
-        return app_plan(app, "", InitialContents("x" * 32), app_files(app, HOST))
+    def steps(app: App) -> tuple[Change, ...]:
+        return app_changes(app, "", InitialContents("x" * 32), app_files(app, HOST))
 
     place = Directory(layout.BACKUPS / "ledger", "root", "root", 0o700, "keep")
     assert place in steps(LEDGER)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.rendered import APPS, HOSTS, files
-from units.plan.steps import File
+from units.changes.change import File
 from units.render.templates import render
 
 RENDERED = [

@@ -1,4 +1,4 @@
-"""The plan of one app: directories, files, units, and the commands that load them."""
+"""The changes that install one app: directories, files, units, and the commands that load them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from hookd.model.app import App
 from hookd.model.phase import phases_of
 from hookd.model.process import all_processes, timer_units
 from hookd.model.service import COLOURS
-from units.apps.accounts import account_steps
-from units.plan.steps import (
+from units.apps.accounts import account_changes
+from units.changes.change import (
     DAEMON_RELOAD,
     RESTART_RECEIVER,
+    Change,
+    Changes,
     Directory,
     Existing,
     File,
     Link,
-    Plan,
-    PlanStep,
     Run,
     drop_in_directories,
-    nginx_reload_steps,
+    nginx_reload_commands,
 )
 from units.render.app import code_group
 from units.system import layout
@@ -57,19 +57,19 @@ def app_toml(name: str, table: Mapping[str, Any]) -> str:
     return tomlkit.dumps(document)
 
 
-def app_plan(app: App, toml: str, initial: InitialContents, files: tuple[File | Link, ...]) -> Plan:
-    """Build the plan of an app. `files` are its units, sudoers, site and log rotation."""
+def app_changes(app: App, toml: str, initial: InitialContents, files: tuple[File | Link, ...]) -> Changes:
+    """Build the changes that install an app. `files` are its units, sudoers, site and log rotation."""
     return (
-        *account_steps(app),
+        *account_changes(app),
         *_directories(app),
         *_initial_files(app, toml, initial),
         *drop_in_directories(files),
         *files,
-        *_reload_steps(app),
+        *_reload_commands(app),
     )
 
 
-def _directories(app: App) -> list[PlanStep]:
+def _directories(app: App) -> list[Change]:
     group, modes = code_group(app) or layout.WORKER, _CODE_MODES[app.ownership.policy]
     shared = [app.shared_root] if app.shared.files or app.data_root == app.shared_root else []
     below = {parent for name in app.shared.files for parent in _parents(app.shared_root / name, app.shared_root)}
@@ -77,7 +77,7 @@ def _directories(app: App) -> list[PlanStep]:
     places = [app.root, app.root / "releases"] if app.site.domain else [app.root]
     place_mode = modes.passable.directory if app.site.domain else modes.directory
     code = dict.fromkeys((*shared, *sorted(below)), modes.directory) | dict.fromkeys(places, place_mode)
-    directories: list[PlanStep] = [
+    directories: list[Change] = [
         Directory(path, layout.WORKER, group, code[path], "keep") for path in sorted(code, key=lambda path: path.parts)
     ]
     if app.shared.directories and not app.data_root.is_relative_to(app.root):
@@ -101,10 +101,10 @@ def _parents(path: Path, root: Path) -> list[Path]:
     return [parent for parent in reversed(path.parents) if parent != root and parent.is_relative_to(root)]
 
 
-def _initial_files(app: App, toml: str, initial: InitialContents) -> list[PlanStep]:
+def _initial_files(app: App, toml: str, initial: InitialContents) -> list[Change]:
     mode, shared = GROUP_READABLE.file, initial.shared or {}
     group = layout.WORKER if app.ownership.policy == "acl" else app.ownership.group
-    files: list[PlanStep] = []
+    files: list[Change] = []
     for name in app.shared.files:
         text = shared.get(name, _SHARED.format(name=app.name, file=name))
         file = File(app.shared_root / name, text, layout.WORKER, group, mode, existing="keep", removal="keep")
@@ -120,7 +120,7 @@ def _initial_files(app: App, toml: str, initial: InitialContents) -> list[PlanSt
     return files
 
 
-def _reload_steps(app: App) -> list[PlanStep]:
+def _reload_commands(app: App) -> list[Change]:
     """Build the commands that make systemd, nginx and the receiver load a change.
 
     Blue-green units also start now: the parent unit succeeds without a release. The first deployment starts a single
@@ -144,7 +144,7 @@ def _reload_steps(app: App) -> list[PlanStep]:
             "the receiver reads catalogue and secrets, and requests wait meanwhile",
             after=(layout.app_file(app.name), layout.app_secret(app.name)),
         ),
-        *nginx_reload_steps(),
+        *nginx_reload_commands(),
     ]
 
 

@@ -1,13 +1,13 @@
-"""Steps of a plan that make users and groups, and their removal."""
+"""Changes that make users and groups, and their removal."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
-from units.plan.apply import Echo
-from units.plan.manifest import Manifest, Resource, ResourceKind
-from units.plan.steps import Created, PlanStep
+from units.changes.apply import Echo
+from units.changes.change import Change, Created
+from units.changes.manifest import Manifest, Resource, ResourceKind
 from units.system.accounts import find_group, find_user, is_member
 from units.system.run import run, succeeds
 
@@ -23,7 +23,7 @@ _REMOVALS: Final[dict[ResourceKind, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Group(PlanStep):
+class Group(Change):
     name: str
 
     def is_present(self) -> bool:
@@ -43,7 +43,7 @@ class Group(PlanStep):
 
 
 @dataclass(frozen=True)
-class User(PlanStep):
+class User(Change):
     """A system user without a login, as a member of `groups`. A new one gets the number `uid`, or any."""
 
     name: str

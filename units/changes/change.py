@@ -1,4 +1,4 @@
-"""Steps of a plan: directories, files, links and commands as values that check and apply themselves."""
+"""Changes of the host: directories, files, links and commands as values that check and apply themselves."""
 
 import grp
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from units.plan.manifest import ResourceKind
+from units.changes.manifest import ResourceKind
 from units.system import disk, layout
 from units.system.accounts import find_group, find_user
 from units.system.run import run
@@ -19,13 +19,13 @@ RESTART_RECEIVER: Final = ("systemctl", "restart", "hookd.service")
 RUN_SECONDS: Final = 120
 
 Created = list[tuple[ResourceKind, str]]
-# What happens to an existing file or directory: the whole step is applied, or only its owner and mode, or nothing.
+# What happens to an existing file or directory: the whole change is made, or only its owner and mode, or nothing.
 Existing = Literal["correct", "keep text", "keep"]
 # What `hookd uninstall` and `hookd app remove` do with it. "keep" is for places that hold the app's own data.
 Removal = Literal["delete", "keep"]
 
 
-class PlanStep(ABC):
+class Change(ABC):
     """One thing that must stand on the host, or one command."""
 
     @abstractmethod
@@ -41,15 +41,15 @@ class PlanStep(ABC):
         return []
 
     def mismatch(self) -> str:
-        """Describe a step that is not present."""
+        """Describe a change that is not present."""
         return f"{self} is missing"
 
 
-Plan = tuple[PlanStep, ...]
+Changes = tuple[Change, ...]
 
 
 @dataclass(frozen=True)
-class Directory(PlanStep):
+class Directory(Change):
     """A directory with its owner and mode."""
 
     path: Path
@@ -81,7 +81,7 @@ class Directory(PlanStep):
 
 
 @dataclass(frozen=True)
-class File(PlanStep):
+class File(Change):
     """A file with its text, owner and mode.
 
     `check` is a command that must accept the new text before it is put in place. The new file's path is added to it.
@@ -126,7 +126,7 @@ class File(PlanStep):
 
 
 @dataclass(frozen=True)
-class Link(PlanStep):
+class Link(Change):
     path: Path
     target: Path
 
@@ -147,7 +147,7 @@ class Link(PlanStep):
 
 
 @dataclass(frozen=True)
-class Absent(PlanStep):
+class Absent(Change):
     """A file or link of hookd's that must not exist."""
 
     path: Path
@@ -163,7 +163,7 @@ class Absent(PlanStep):
 
 
 @dataclass(frozen=True)
-class Run(PlanStep):
+class Run(Change):
     """A command as root, with its reason in a few words.
 
     With `after` it runs only after a change at or below one of these paths. A change of an interrupted earlier run
@@ -181,9 +181,9 @@ class Run(PlanStep):
     def apply(self) -> None:
         run(self.argv, seconds=self.seconds)
 
-    def is_triggered_by(self, step: PlanStep) -> bool:
-        """Return True if a change by this step makes the command necessary."""
-        path: Path | None = getattr(step, "path", None)
+    def is_triggered_by(self, change: Change) -> bool:
+        """Return True if this change makes the command necessary."""
+        path: Path | None = getattr(change, "path", None)
         return path is not None and any(path.is_relative_to(place) for place in self.after)
 
     def __str__(self) -> str:
@@ -196,7 +196,7 @@ def drop_in_directories(files: tuple[File | Link, ...]) -> tuple[Directory, ...]
     return tuple(Directory(path, "root", "root", 0o755, removal="keep") for path in parents)
 
 
-def nginx_reload_steps() -> list[PlanStep]:
+def nginx_reload_commands() -> list[Change]:
     """Return the commands that check nginx's files and load them without a dropped connection."""
     return [
         Run(("nginx", "-t", "-q"), "nginx checks its files", after=(layout.NGINX,)),
@@ -204,22 +204,24 @@ def nginx_reload_steps() -> list[PlanStep]:
     ]
 
 
-def _rights(step: Directory | File) -> str:
-    return f"{step.owner}:{step.group} {step.mode:04o}"
+def _rights(change: Directory | File) -> str:
+    return f"{change.owner}:{change.group} {change.mode:04o}"
 
 
-def _mismatch(step: Directory | File) -> str:
-    return f"{step.path} is missing" if disk.status(step.path) is None else f"{step.path} is not {_rights(step)}"
+def _mismatch(change: Directory | File) -> str:
+    return (
+        f"{change.path} is missing" if disk.status(change.path) is None else f"{change.path} is not {_rights(change)}"
+    )
 
 
 def _unless_present(existing: Existing) -> str:
     return "" if existing == "correct" else ", unless it is there"
 
 
-def _owner(step: Directory | File) -> disk.Owner:
-    return disk.Owner(pwd.getpwnam(step.owner).pw_uid, grp.getgrnam(step.group).gr_gid, step.mode)
+def _owner(change: Directory | File) -> disk.Owner:
+    return disk.Owner(pwd.getpwnam(change.owner).pw_uid, grp.getgrnam(change.group).gr_gid, change.mode)
 
 
-def _is_owned(step: Directory | File, found: os.stat_result) -> bool:
+def _is_owned(change: Directory | File, found: os.stat_result) -> bool:
     """Return True if owner, group and mode are the step's. A missing user or group is a difference."""
-    return bool(find_user(step.owner) and find_group(step.group)) and _owner(step).fits(found)
+    return bool(find_user(change.owner) and find_group(change.group)) and _owner(change).fits(found)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.users import needs_root
-from units.plan.apply import Installer
-from units.plan.manifest import Manifest, Resource
-from units.plan.steps import Absent, Directory, Existing, File, Link, Plan, Run
+from units.changes.apply import Installer
+from units.changes.change import Absent, Changes, Directory, Existing, File, Link, Run
+from units.changes.manifest import Manifest, Resource
 from units.system.errors import Refused
 from units.system.run import CommandFailed
 
@@ -57,22 +57,22 @@ def place(tmp_path: Path) -> Place:
 
 
 def test_second_run_changes_nothing(place: Place) -> None:
-    plan: Plan = (
+    changes: Changes = (
         Directory(place.directory / "etc", "root", "root", 0o750),
         place.file("etc/one"),
         Link(place.directory / "etc" / "link", Path("one")),
         place.reload("reloads", "etc"),
     )
-    assert place.installer().apply(plan) == 3
-    assert place.installer().apply(plan) == 0
+    assert place.installer().apply(changes) == 3
+    assert place.installer().apply(changes) == 0
     assert place.lines("reloads") == 1
     assert stat.S_IMODE((place.directory / "etc").stat().st_mode) == 0o750
 
 
 @pytest.mark.parametrize("spoil", ["text", "mode", "owner", "gone"])
 def test_changed_file_is_corrected(place: Place, spoil: str) -> None:
-    plan: Plan = (place.file("one", mode=0o640), place.reload("reloads", "one"))
-    place.installer().apply(plan)
+    changes: Changes = (place.file("one", mode=0o640), place.reload("reloads", "one"))
+    place.installer().apply(changes)
     path = place.directory / "one"
     match spoil:
         case "text":
@@ -83,21 +83,21 @@ def test_changed_file_is_corrected(place: Place, spoil: str) -> None:
             os.chown(path, 65_534, 0)
         case "gone":
             path.unlink()
-    assert place.installer().apply(plan) == 1
-    assert plan[0].is_present()
+    assert place.installer().apply(changes) == 1
+    assert changes[0].is_present()
     assert place.lines("reloads") == 2
 
 
 def test_interrupted_command_runs_next_time(place: Place) -> None:
     """The file is correct by then. Only the manifest knows about the pending command."""
     failing = Run(("false",), "fails", after=(place.directory / "one",))
-    plan: Plan = (place.file("one"), failing, place.reload("reloads", "one"))
+    changes: Changes = (place.file("one"), failing, place.reload("reloads", "one"))
     with pytest.raises(CommandFailed, match="false ended with 1"):
-        place.installer().apply(plan)
+        place.installer().apply(changes)
     assert place.lines("reloads") == 0
-    place.installer().apply((plan[0], plan[2]))
+    place.installer().apply((changes[0], changes[2]))
     assert place.lines("reloads") == 1
-    place.installer().apply((plan[0], plan[2]))
+    place.installer().apply((changes[0], changes[2]))
     assert place.lines("reloads") == 1
 
 
@@ -115,9 +115,9 @@ def test_own_file_may_change(place: Place) -> None:
 
 def test_existing_file_is_kept(place: Place) -> None:
     (place.directory / "one").write_text("edited")
-    plan: Plan = (place.file("one", existing="keep"),)
-    place.installer().check(plan)
-    assert place.installer().apply(plan) == 0
+    changes: Changes = (place.file("one", existing="keep"),)
+    place.installer().check(changes)
+    assert place.installer().apply(changes) == 0
     assert (place.directory / "one").read_text() == "edited"
     assert not place.manifest.resources
 
@@ -187,23 +187,28 @@ def test_dry_run_changes_nothing(place: Place) -> None:
 
 def test_differences_hold_pending_commands(place: Place) -> None:
     one, reload, other, always = place.file("one"), place.reload("reloads", "one"), place.reload("other", "two"), ALWAYS
-    plan: Plan = (one, reload, other, always)
-    assert place.installer().differences(plan) == [one, reload, always]
-    place.installer().apply(plan)
-    assert place.installer().differences(plan) == [always]
+    changes: Changes = (one, reload, other, always)
+    assert place.installer().differences(changes) == [one, reload, always]
+    place.installer().apply(changes)
+    assert place.installer().differences(changes) == [always]
     place.manifest.add_pending(other.argv)
-    assert place.installer().differences(plan) == [other, always], "an earlier run was interrupted before it"
+    assert place.installer().differences(changes) == [other, always], "an earlier run was interrupted before it"
 
 
 def test_dry_run_prints_the_same(place: Place) -> None:
-    plan: Plan = (place.file("one"), place.reload("reloads", "one"), place.reload("other", "two"), place.file("two"))
-    place.installer().apply((plan[0],))
-    assert place.printed == [f"+ {plan[0]}"]
+    changes: Changes = (
+        place.file("one"),
+        place.reload("reloads", "one"),
+        place.reload("other", "two"),
+        place.file("two"),
+    )
+    place.installer().apply((changes[0],))
+    assert place.printed == [f"+ {changes[0]}"]
     place.printed = []
-    place.installer(dry_run=True).apply(plan)
+    place.installer(dry_run=True).apply(changes)
     announced, place.printed = place.printed, []
-    place.installer().apply(plan)
-    assert announced == place.printed == [f"+ {plan[3]}"], "a command that came before its file is run the next time"
+    place.installer().apply(changes)
+    assert announced == place.printed == [f"+ {changes[3]}"], "a command that came before its file is run the next time"
 
 
 def test_repeated_command_runs_once(place: Place) -> None:

@@ -1,11 +1,11 @@
-"""Carries out a plan: applies its differences, and records each one before the change so that a run can be repeated."""
+"""Applies changes: those that the host misses, each recorded before it is made so that a run can be repeated."""
 
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from units.plan.manifest import Manifest, Resource, ResourceKind
-from units.plan.steps import Absent, File, Link, Plan, PlanStep, Run
+from units.changes.change import Absent, Change, Changes, File, Link, Run
+from units.changes.manifest import Manifest, Resource, ResourceKind
 from units.system import disk
 from units.system.errors import Refused
 from units.system.run import run
@@ -14,7 +14,7 @@ Echo = Callable[[str], None]
 
 
 class Installer:
-    """Brings the host to a plan. A dry run shows the same changes and makes none.
+    """Applies changes to the host. A dry run shows the same ones and makes none.
 
     `scope` owns the created resources: `host`, or `app:NAME`.
     """
@@ -25,51 +25,51 @@ class Installer:
         self.echo = echo
         self.dry_run = dry_run
 
-    def check(self, plan: Plan) -> None:
-        """Raise Refused if the plan would replace a foreign file or link."""
-        if reasons := conflicts(plan, self._manifest):
+    def check(self, changes: Changes) -> None:
+        """Raise Refused if the changes would replace a foreign file or link."""
+        if reasons := conflicts(changes, self._manifest):
             raise Refused(reasons)
 
-    def differences(self, plan: Plan) -> list[PlanStep]:
-        """Return the steps of a plan that have something to do."""
+    def differences(self, changes: Changes) -> list[Change]:
+        """Return the changes that have something to do."""
         pending = set(self._manifest.pending)
-        found: list[PlanStep] = []
-        for step in plan:
-            if isinstance(step, Run):
-                is_needed = not step.after or step.argv in pending
-                pending.discard(step.argv)
+        found: list[Change] = []
+        for change in changes:
+            if isinstance(change, Run):
+                is_needed = not change.after or change.argv in pending
+                pending.discard(change.argv)
             else:
-                is_needed = not step.is_present()
+                is_needed = not change.is_present()
             if is_needed:
-                found.append(step)
-                pending.update(command.argv for command in _triggered(plan, step))
+                found.append(change)
+                pending.update(command.argv for command in _triggered(changes, change))
         return found
 
-    def apply(self, plan: Plan) -> int:
+    def apply(self, changes: Changes) -> int:
         """Carry out the differences and return how many things changed, commands not counted.
 
         Raises CommandFailed, UnsafePath, OSError.
         """
-        differences = self.differences(plan)
-        for step in differences:
-            self.echo(f"{'-' if isinstance(step, Absent) else '+'} {step}")
+        differences = self.differences(changes)
+        for change in differences:
+            self.echo(f"{'-' if isinstance(change, Absent) else '+'} {change}")
             if not self.dry_run:
-                self._apply(step, plan)
-        self.disown(step.path for step in plan if isinstance(step, Absent))
-        return sum(not isinstance(step, Run) for step in differences)
+                self._apply(change, changes)
+        self.disown(change.path for change in changes if isinstance(change, Absent))
+        return sum(not isinstance(change, Run) for change in differences)
 
-    def _apply(self, step: PlanStep, plan: Plan) -> None:
-        for command in _triggered(plan, step):
+    def _apply(self, change: Change, changes: Changes) -> None:
+        for command in _triggered(changes, change):
             self._manifest.add_pending(command.argv)
-        for kind, name in step.creates():
+        for kind, name in change.creates():
             self._manifest.add(Resource(self._scope, kind, name))
-        step.apply()
-        if isinstance(step, Run):
-            self._manifest.mark_done(step.argv)
+        change.apply()
+        if isinstance(change, Run):
+            self._manifest.mark_done(change.argv)
 
-    def obsolete_files(self, plan: Plan) -> list[Path]:
-        """Return the scope's files and links that the plan does not hold."""
-        wanted = {str(step.path) for step in plan if isinstance(step, File | Link)}
+    def obsolete_files(self, changes: Changes) -> list[Path]:
+        """Return the scope's files and links that the changes do not hold."""
+        wanted = {str(change.path) for change in changes if isinstance(change, File | Link)}
         return [Path(old.name) for old in self._manifest.of(self._scope, "file", "link") if old.name not in wanted]
 
     def disown(self, paths: Iterable[Path]) -> None:
@@ -114,19 +114,19 @@ class Installer:
             self._manifest.forget(resource)
 
 
-def conflicts(plan: Plan, manifest: Manifest) -> list[str]:
-    """Name the foreign files and links that a plan would replace."""
-    files = [step for step in plan if isinstance(step, File | Link)]
-    return [f"{step.path} exists and is not hookd's" for step in files if not _may_replace(step, manifest)]
+def conflicts(changes: Changes, manifest: Manifest) -> list[str]:
+    """Name the foreign files and links that changes would replace."""
+    files = [change for change in changes if isinstance(change, File | Link)]
+    return [f"{change.path} exists and is not hookd's" for change in files if not _may_replace(change, manifest)]
 
 
-def _may_replace(step: File | Link, manifest: Manifest) -> bool:
-    if isinstance(step, File) and step.existing != "correct":
+def _may_replace(change: File | Link, manifest: Manifest) -> bool:
+    if isinstance(change, File) and change.existing != "correct":
         return True
-    kind: ResourceKind = "file" if isinstance(step, File) else "link"
-    return manifest.has(kind, str(step.path)) or disk.status(step.path) is None or step.is_present()
+    kind: ResourceKind = "file" if isinstance(change, File) else "link"
+    return manifest.has(kind, str(change.path)) or disk.status(change.path) is None or change.is_present()
 
 
-def _triggered(plan: Plan, step: PlanStep) -> list[Run]:
-    """Return the commands of a plan that a change by this step makes necessary."""
-    return [command for command in plan if isinstance(command, Run) and command.is_triggered_by(step)]
+def _triggered(changes: Changes, change: Change) -> list[Run]:
+    """Return the commands that this change makes necessary."""
+    return [command for command in changes if isinstance(command, Run) and command.is_triggered_by(change)]

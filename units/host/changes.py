@@ -1,4 +1,4 @@
-"""The plan of the host without its apps: users, directories, passwords, units and files, and their reloads."""
+"""The changes that set up the host without its apps: users, directories, passwords, files, and their reloads."""
 
 import secrets
 from pathlib import Path
@@ -6,18 +6,18 @@ from typing import Final
 
 from hookd.credentials import ROLES
 from hookd.model.catalogue import Catalogue
-from units.plan.accounts import Group, User
-from units.plan.steps import (
+from units.changes.accounts import Group, User
+from units.changes.change import (
     DAEMON_RELOAD,
     RESTART_RECEIVER,
+    Change,
+    Changes,
     Directory,
     File,
     Link,
-    Plan,
-    PlanStep,
     Run,
     drop_in_directories,
-    nginx_reload_steps,
+    nginx_reload_commands,
 )
 from units.render.host import host_files
 from units.render.redis_acl import acl
@@ -27,7 +27,7 @@ from units.system.facts import Host
 _PASSWORD_BYTES: Final = 24
 _KNOWN_HOSTS: Final = "# Accepted ssh host keys of git hosts. `hookd app add` writes them.\n"
 
-ACCOUNTS: Final[Plan] = (
+ACCOUNTS: Final[Changes] = (
     *map(Group, (layout.QUEUE_GROUP, layout.RECEIVER, layout.WORKER, layout.REDIS, layout.WEB, layout.BUILDERS)),
     User(layout.RECEIVER, layout.RECEIVER, Path("/nonexistent"), (layout.QUEUE_GROUP,)),
     # No home: systemd could start a user unit from it at boot, outside of the worker's sandbox.
@@ -36,7 +36,7 @@ ACCOUNTS: Final[Plan] = (
     User(layout.WEB, layout.WEB, Path("/var/www")),
 )
 
-DIRECTORIES: Final[Plan] = (
+DIRECTORIES: Final[Changes] = (
     *(Directory(path, "root", "root", 0o755) for path in (layout.ETC, layout.APPS, layout.FROZEN, layout.ENVIRONMENTS)),
     Directory(layout.OWN_SITES, "root", "root", 0o755, "keep"),
     *(Directory(path, "root", "root", 0o700) for path in (layout.SECRETS, layout.PASSWORDS)),
@@ -50,8 +50,8 @@ DIRECTORIES: Final[Plan] = (
 )
 
 
-def host_plan(host: Host, catalogue: Catalogue) -> Plan:
-    """Build the plan of everything that belongs to no single app."""
+def host_changes(host: Host, catalogue: Catalogue) -> Changes:
+    """Build the changes of everything that belongs to no single app."""
     files = host_files(host, catalogue)
     return (
         *ACCOUNTS,
@@ -60,11 +60,11 @@ def host_plan(host: Host, catalogue: Catalogue) -> Plan:
         *_own_files(),
         *drop_in_directories(files),
         *files,
-        *_reload_steps(host, files),
+        *_reload_commands(host, files),
     )
 
 
-def _own_files() -> list[PlanStep]:
+def _own_files() -> list[Change]:
     """Build the files of passwords and of the token. Existing values are kept."""
     passwords = {role: _existing_or_new(layout.PASSWORDS / role) for role in ROLES}
     return [
@@ -80,14 +80,14 @@ def _existing_or_new(path: Path) -> str:
     return (disk.read(path) or b"").decode().strip() or secrets.token_urlsafe(_PASSWORD_BYTES)
 
 
-def _reload_steps(host: Host, files: tuple[File | Link, ...]) -> list[PlanStep]:
+def _reload_commands(host: Host, files: tuple[File | Link, ...]) -> list[Change]:
     """Build the commands that follow a change, in the order of the services' dependencies."""
     unit = layout.SYSTEMD
     drop_in = unit / "hookd-worker@.service.d"
     redis_files = (layout.REDIS_CONF, layout.REDIS_ACL, unit / "hookd-redis.service")
     receiver_files = (layout.CONFIG, layout.TOKEN, layout.PASSWORDS, unit / "hookd.service", unit / "hookd.socket")
     worker_files = (layout.CONFIG, layout.PASSWORDS, unit / "hookd-worker@.service", drop_in)
-    steps: list[PlanStep] = [
+    changes: list[Change] = [
         Run(DAEMON_RELOAD, "systemd reads the units", after=(unit,)),
         Run(("systemctl", "try-restart", "hookd-redis.service"), "Redis loads its files", after=redis_files),
         Run(("systemctl", "enable", "--now", "--quiet", *layout.UNITS), "services start now and with the host"),
@@ -99,17 +99,17 @@ def _reload_steps(host: Host, files: tuple[File | Link, ...]) -> list[PlanStep]:
         ),
     ]
     if any(file.path.is_relative_to(layout.NGINX) for file in files):
-        steps += nginx_reload_steps()
-    return [*steps, *fail2ban_steps(host), *_apparmor_steps(host)]
+        changes += nginx_reload_commands()
+    return [*changes, *fail2ban_commands(host), *_apparmor_commands(host)]
 
 
-def fail2ban_steps(host: Host) -> list[PlanStep]:
+def fail2ban_commands(host: Host) -> list[Change]:
     """Build the command that makes fail2ban load hookd's files, or forget removed ones."""
     reload = ("systemctl", "try-reload-or-restart", "fail2ban.service")
     return [Run(reload, "fail2ban loads its files", after=(layout.FAIL2BAN,))] if host.has_fail2ban else []
 
 
-def _apparmor_steps(host: Host) -> list[PlanStep]:
+def _apparmor_commands(host: Host) -> list[Change]:
     profiles = {layout.APPARMOR: "the receiver's profile", layout.APPARMOR_APPS: "the apps' profiles"}
     return [
         Run(("apparmor_parser", "--replace", str(path)), f"AppArmor loads {name}", after=(path,))

@@ -1,1 +1,0 @@
-"""Plans: steps as values, the code that applies them, and the manifest of what was created."""
