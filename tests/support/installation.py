@@ -149,7 +149,7 @@ class Installation:
     def start_manager(self) -> None:
         """Start the process manager with the services of every app, all of them stopped."""
         services = tuple(self._service(name, table["service"]) for name, table in self._apps.items())
-        circus = CircusConfig(self.directory, services, health_seconds=STARTING_SECONDS)
+        circus = CircusConfig(self.directory, services)
         circus.file.write_text(circus.ini)
         self._stack.enter_context(running(list(circus.command), self.directory / "circus.log", self.environment))
         wait_for(lambda: accepts(circus.socket), what="the process manager")
@@ -290,6 +290,7 @@ class Installation:
     def _service(self, name: str, table: Mapping[str, Any]) -> CircusApp:
         colours: tuple[Colour | None, ...] = ("blue", "green") if table["handover"] == "blue-green" else (None,)
         service = Service.model_validate(table)
-        status = str(self._apps[name]["health"].get("status", 200))
+        health = {"STATUS": self._apps[name]["health"].get("status", 200), "SECONDS": STARTING_SECONDS}
+        gate = ("HOOKD_HEALTH_PATH=/healthz", *(f"HOOKD_HEALTH_{key}={value}" for key, value in health.items()))
         file = table.get("environment_file")
-        return CircusApp(name, self.root(name), self.ports[name], colours, file, service, status=status)
+        return CircusApp(name, self.root(name), self.ports[name], colours, file, service, gate)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from hookd.http_probe import parse_health_url
 from hookd.model.app import App
 from hookd.model.service import Colour, Service
+from units.render.app import health_variables
 from units.render.templates import circus_word, render
 from units.system.errors import HostError
 
@@ -21,7 +21,8 @@ IN_APP, IN_RELEASE = UNITS / "in_app", UNITS / "in_release.sh"
 class CircusApp:
     """An app on a port of this machine, with two colours or one service (None).
 
-    `environment_file` holds the service's variables. `service` is the app's own table, and `page` its health page.
+    `environment_file` holds the service's variables. `service` is the app's own table. `health` are the variables of
+    its health gate, as NAME=value.
     """
 
     name: str
@@ -30,8 +31,7 @@ class CircusApp:
     colours: tuple[Colour | None, ...]
     environment_file: Path | None = None
     service: Service = field(default_factory=Service)
-    page: str = "/healthz"
-    status: str = "200"
+    health: tuple[str, ...] = ("HOOKD_HEALTH_PATH=/healthz",)
 
     def command(self, home: str, binds: Sequence[str]) -> str:
         """Return the command of a service, whose sockets circus holds. Raises Refused for an unsafe value.
@@ -55,16 +55,14 @@ class CircusApp:
 
 def circus_app(app: App) -> CircusApp:
     """Return an app of the catalogue, which listens on a port of this machine."""
-    port, (_, page) = int(str(app.service.listen).rpartition(":")[2]), parse_health_url(app.health.url_of(None))
     return CircusApp(
         name=app.name,
         root=app.root,
-        port=port,
+        port=int(str(app.service.listen).rpartition(":")[2]),
         colours=app.colours or (None,),
         environment_file=app.service.environment_file,
         service=app.service,
-        page=page,
-        status=str(app.health.status),
+        health=health_variables(app, None),
     )
 
 
@@ -72,14 +70,13 @@ def circus_app(app: App) -> CircusApp:
 class CircusConfig:
     """The programs and apps of one circus. Its sockets lie in `directory`, whose path must be short.
 
-    `programs` are commands by name, in the order of their start. `health_seconds` limits an app's own health check.
+    `programs` are commands by name, in the order of their start.
     """
 
     directory: Path
     services: tuple[CircusApp, ...]
     programs: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
-    health_seconds: int | None = None
 
     @property
     def file(self) -> Path:

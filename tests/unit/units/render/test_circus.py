@@ -7,7 +7,8 @@ import pytest
 from circus.util import replace_gnu_args
 
 from hookd.model.service import Service
-from units.render.circus import CircusApp, CircusConfig
+from units.apps.options import parse_app
+from units.render.circus import CircusApp, CircusConfig, circus_app
 from units.system.errors import Refused
 
 
@@ -16,12 +17,32 @@ def test_circus_has_programs_then_colours(tmp_path: Path) -> None:
         CircusApp("shop", tmp_path / "shop", 8000, ("blue", "green")),
         CircusApp("blog", tmp_path / "blog", 8001, (None,)),
     )
-    circus = CircusConfig(tmp_path, services, {"redis": "r", "worker": "w"}, {"A": "b"}, 3)
+    circus = CircusConfig(tmp_path, services, {"redis": "r", "worker": "w"}, {"A": "b"})
     sections = [line for line in circus.ini.splitlines() if line.startswith("[watcher")]
     wanted = ("redis", "worker", "shop-blue", "shop-green", "blog")
     assert sections == [f"[watcher:{name}]" for name in wanted]
     assert [line for line in circus.ini.splitlines() if line.startswith("priority")] == ["priority = 2", "priority = 1"]
-    assert circus.ini.count("HOOKD_HEALTH_SECONDS = 3") == 3
+
+
+def test_health_table_reaches_the_gate(tmp_path: Path) -> None:
+    health = {"url": "http://127.0.0.1:8000/up?a=b", "host": "shop.example.org", "deadline": 15, "status": "<500"}
+    app = parse_app(
+        "shop",
+        {
+            "repository": "https://example.org/acme/shop.git",
+            "full_name": "acme/shop",
+            "root": str(tmp_path),
+            "service": {"manager": "circus", "endpoint": "ipc:///c", "listen": "127.0.0.1:8000"},
+            "health": health,
+        },
+    )
+    lines = CircusConfig(tmp_path, (circus_app(app),)).ini.splitlines()
+    assert [line.removeprefix("HOOKD_HEALTH_") for line in lines if line.startswith("HOOKD_HEALTH")] == [
+        "PATH = /up?a=b",
+        "STATUS = <500",
+        "HOST = shop.example.org",
+        "SECONDS = 10",
+    ]
 
 
 def started(app: CircusApp) -> list[str]:
