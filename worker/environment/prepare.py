@@ -12,13 +12,13 @@ from typing import Final
 
 from hookd.files.build_owner import COMPLETE_MARK
 from hookd.files.policies import Policy, environment_policy
-from hookd.model.hint import AnyHint, Hint, HintKind
+from hookd.model.hint import Hint, HintKind
 from worker.context import Task
 from worker.environment.base import find_base, find_link, link_environment
 from worker.environment.commands import CONSTRAINTS, PACKAGES, VenvCommands
 from worker.environment.python import choose_python, default_python
 from worker.environment.server import GUNICORN, describe_addition, missing_packages
-from worker.environment.source import ALLOW_BUILD_HINT, LOCK_HINTS, Source, read_source
+from worker.environment.source import LOCK_HINTS, Source, read_source
 from worker.environment.ssh import ssh_access
 from worker.errors import CommandFailed, DeployError, Killed, TimedOut
 from worker.phase.environment import install_environment
@@ -27,10 +27,6 @@ from worker.process.run import remove_tree
 from worker.release.disk_space import check_remaining_space, flush
 from worker.release.ownership import enforce
 
-_NO_WHEEL_MESSAGE: Final = re.compile(
-    r"no usable wheels|no binary distribution|is disabled, but|No matching distribution"
-)
-_FAILED_BUILD: Final = "Failed to build"
 # A package that would replace a shared file, for example.
 _SYSTEM_ERROR: Final = re.compile(r"\(os error \d+\)|cannot be linked")
 # Part of each key, for a change of hookd that changes the content.
@@ -177,7 +173,8 @@ def _install(task: Task, release: Path, commands: VenvCommands, base: Path | Non
             task.recorder.line(describe_addition(commands.venv, added))
             run_build(task, release, [commands.add(added)])
     except CommandFailed as error:
-        raise _failure(error, commands.source) from None
+        _name_source(error, commands.source)
+        raise
 
 
 def _start(commands: VenvCommands, base: Path | None) -> None:
@@ -212,18 +209,8 @@ def _install_project(task: Task, release: Path, commands: VenvCommands) -> None:
         task.recorder.line(f"warning: the project is not installed as a package: {error.reason or error.cause}")
 
 
-def _failure(error: CommandFailed, source: Source) -> CommandFailed:
-    """Return the error of an installation, of the same kind, with the cause that uv gives."""
-    hint: AnyHint | None = LOCK_HINTS.get(source.name) or error.hint
-    if any(_NO_WHEEL_MESSAGE.search(line) for line in error.lines):
-        hint = ALLOW_BUILD_HINT
-    elif any(_FAILED_BUILD in line for line in error.lines):
-        # Old packages do not build with a new Python.
-        hint = error.hint or Hint(HintKind.SET_KEY, "dependencies.python=…")
-    failure = type(error)(
-        f"the dependencies of {source.name} cannot be installed: {error.reason or error.cause}",
-        lines=error.lines,
-        hint=hint,
-    )
-    failure.started = error.started
-    return failure
+def _name_source(error: CommandFailed, source: Source) -> None:
+    """Name the list of packages in the error of an installation. One without a remedy gets that of its lock."""
+    error.cause = f"the dependencies of {source.name} cannot be installed: {error.reason or error.cause}"
+    error.args = (error.cause,)
+    error.hint = error.hint or LOCK_HINTS.get(source.name)

@@ -29,7 +29,7 @@ from worker.errors import CommitRefused
 Kind = Literal["none", "uv", "pylock", "poetry", "locked", "list", "hashed", "project"]
 LOCKS: Final = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
 DEFAULT_FILES: Final = (*LOCKS, "requirements.txt", PYPROJECT, "setup.cfg", "setup.py")
-ALLOW_BUILD_HINT: Final = Hint(HintKind.ALLOW_BUILD)
+_ALLOW_BUILD_HINT: Final = Hint(HintKind.ALLOW_BUILD)
 LOCK_HINTS: Final = {"uv.lock": Hint(HintKind.LOCK_UV), "poetry.lock": Hint(HintKind.EXPORT_POETRY)}
 _CONDA: Final = ("environment.yml", "environment.yaml")
 _SSH: Final = re.compile(rb"ssh://|\bgit@[\w.-]+:")
@@ -226,9 +226,9 @@ def _check(found: Source, wants: Dependencies) -> None:
     """Raise CommitRefused for what the app's configuration does not allow, or cannot mean for this file."""
     is_refused = found.is_local and (found.kind != "uv" or found.must_install)
     if is_refused and not wants.allow_build:
-        raise CommitRefused(f"{found.name} would run the build code of the commit itself", hint=ALLOW_BUILD_HINT)
+        raise CommitRefused(f"{found.name} would run the build code of the commit itself", hint=_ALLOW_BUILD_HINT)
     builds = [line for line in found.packages.lines if line.startswith("--no-binary")]
     if builds and not wants.allow_build:
-        raise CommitRefused(f"{found.name} uses {builds[0]}, which runs build code", hint=ALLOW_BUILD_HINT)
+        raise CommitRefused(f"{found.name} uses {builds[0]}, which runs build code", hint=_ALLOW_BUILD_HINT)
     if found.kind in ("list", "hashed") and found.name not in LOCKS and (wants.extras or wants.groups):
         raise CommitRefused(f"{found.name} has neither extras nor groups", hint=Hint(HintKind.CHOOSE_FILE, PYPROJECT))

@@ -134,6 +134,11 @@ def _index(failure: Failure, match: re.Match[str]) -> Cause:
     return with_key(failure.error, f"dependencies.environment.UV_INDEX_{name}", OPEN_VALUE)
 
 
+def _package_build(failure: Failure, _match: re.Match[str]) -> Cause:
+    """Propose another Python, because old packages do not build with a new one."""
+    return Cause(failure.error, Hint(HintKind.SET_KEY, f"dependencies.python={OPEN_VALUE}"))
+
+
 def _no_wheel(failure: Failure, _match: re.Match[str]) -> Cause:
     return Cause(failure.error, Hint(HintKind.ALLOW_BUILD), Fault.CONFIGURATION)
 
@@ -232,7 +237,7 @@ _KINDS: Final = (
     ),
     _kind(r"fatal error: (\S+): No such file or directory", _header),
     _kind(r"answered (40[13]) \w+$|at the requested version", _index),
-    _kind(r"no usable wheels|building from source is disabled", _no_wheel),
+    _kind(r"no usable wheels|building from source is disabled|but has no binary distribution", _no_wheel),
     _kind(r"(?:Permission denied|Read-only file system): '([^']+)'", _no_write),
     _kind(r"unable to open database file|attempt to write a readonly database", _no_database),
     _kind(
@@ -240,4 +245,5 @@ _KINDS: Final = (
         r"|(?:Address|Connection) (?:already )?in use",
         _port,
     ),
+    _kind(r"^Failed to build `", _package_build),
 )

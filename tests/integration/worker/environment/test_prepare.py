@@ -87,8 +87,9 @@ def test_lock_in_subdirectory(at: Installer) -> None:
 
 def test_outdated_lock(at: Installer) -> None:
     files = locked(at, "alpha")
-    with pytest.raises(CommandFailed, match=r"uv\.lock cannot be installed: .*needs to be updated"):
+    with pytest.raises(CommandFailed, match=r"uv\.lock cannot be installed: .*needs to be updated") as caught:
         at.install({**files, "pyproject.toml": PROJECT.format(needs="beta")})
+    assert caught.value.hint == Hint(HintKind.LOCK_UV)
 
 
 @pytest.mark.promise(65)

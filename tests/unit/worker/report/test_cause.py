@@ -79,6 +79,8 @@ INSTALL = "sudo apt-get install"
         ("uv_reqpy", "incompatible with the project's Python requirement: `>=3.13`", f"{EDIT} dependencies.python=…"),
         ("uv_platform", "only found wheels for `inner`", f"{EDIT} dependencies.python=…"),
         ("uv_nowheel", "Wheels are required for `numpy`", f"{EDIT} dependencies.allow_build=true"),
+        ("uv_nobinary", "has no binary distribution", f"{EDIT} dependencies.allow_build=true"),
+        ("uv_backend", "Failed to build `gamma==1.0`: RuntimeError: old", f"{EDIT} dependencies.python=…"),
         ("uv_401", "answered 401 Unauthorized", f"{EDIT} dependencies.environment.UV_INDEX_URL=…"),
         ("uv_firstindex", "inner==2.0", f"{EDIT} dependencies.environment.UV_INDEX_STRATEGY=…"),
     ],
