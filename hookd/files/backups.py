@@ -111,7 +111,7 @@ def is_full(directory: Path) -> bool:
     return found.f_bavail * found.f_frsize < _FULL_BELOW
 
 
-def next_release(root: Path) -> str:
+def _next_release(root: Path) -> str:
     """Return the release that the link `next` of an app leads to. Raises OSError."""
     with open_path(root) as top:
         release = os.readlink("next", dir_fd=top).removeprefix(_RELEASES)
@@ -134,7 +134,7 @@ def main(verb: str, directory: str, *more: str) -> int:
             discard(Path(directory))
         else:
             root, kind, number = more
-            release = next_release(Path(root))
+            release = _next_release(Path(root))
             stored: BackupKind = "sqlite" if kind == "sqlite" else "command"
             keep_backup(Path(directory), release, stored, int(number), clean_backup(Path(root)))
     except DiskFull:

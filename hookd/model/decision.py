@@ -19,7 +19,7 @@ from hookd.model.text import format_duration, truncate
 
 _TEXT_LENGTH: Final = 300
 # Text of unknown origin, cut and stored as it came. Programs escape it before they print it.
-ShortText = Annotated[str, AfterValidator(lambda text: truncate(text, _TEXT_LENGTH))]
+_ShortText = Annotated[str, AfterValidator(lambda text: truncate(text, _TEXT_LENGTH))]
 
 
 class Verdict(StrEnum):
@@ -141,16 +141,16 @@ class Decision(BaseModel, frozen=True):
     app: AppName | None = None
     source: Literal["delivery", "reconcile", "deployment", "person"]
     verdict: Verdict
-    why: ShortText
+    why: _ShortText
     ending: Status | None = None
-    event: ShortText | None = None
-    delivery: ShortText | None = None
-    repository: ShortText | None = None
-    ref: ShortText | None = None
+    event: _ShortText | None = None
+    delivery: _ShortText | None = None
+    repository: _ShortText | None = None
+    ref: _ShortText | None = None
     claimed_commit: CommitId | None = None
     head: CommitId | None = None
     deployed: CommitId | None = None
-    running: ShortText | None = None
+    running: _ShortText | None = None
     deployment: DeploymentId | None = None
 
 

@@ -149,12 +149,12 @@ def _entry(text: str) -> str:
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Account = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
-Argument = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
-Words = Annotated[tuple[Argument, ...], Field(max_length=200), BeforeValidator(_words)]
+_Argument = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
+Words = Annotated[tuple[_Argument, ...], Field(max_length=200), BeforeValidator(_words)]
 Argv = Annotated[Words, Field(min_length=1)]
 # The last check is of a command that `_backup` has split.
 Backup = Annotated[
-    Annotated[tuple[Argument, ...], Field(min_length=1, max_length=200)] | Literal["sqlite"], BeforeValidator(_backup)
+    Annotated[tuple[_Argument, ...], Field(min_length=1, max_length=200)] | Literal["sqlite"], BeforeValidator(_backup)
 ]
 Commands = Annotated[tuple[Argv, ...], BeforeValidator(_commands)]
 Bind = Annotated[

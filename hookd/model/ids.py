@@ -10,15 +10,15 @@ from pydantic import StringConstraints
 
 APP_PATTERN: Final = r"[a-z][a-z0-9-]{0,31}"
 COMMIT_PATTERN: Final = r"(?:[0-9a-f]{40}|[0-9a-f]{64})"
-DEPLOYMENT_PATTERN: Final = rf"({APP_PATTERN})-[0-9]{{8}}T[0-9]{{9}}-[0-9a-f]{{6}}"
+_DEPLOYMENT_PATTERN: Final = rf"({APP_PATTERN})-[0-9]{{8}}T[0-9]{{9}}-[0-9a-f]{{6}}"
 RELEASE_PATTERN: Final = r"[0-9]{6}-[0-9a-f]{12}"
-DELIVERY_PATTERN: Final = r"[A-Za-z0-9._-]{1,128}"
-ABBREVIATION_PATTERN: Final = r"[0-9a-f]{7,64}"
+_DELIVERY_PATTERN: Final = r"[A-Za-z0-9._-]{1,128}"
+_ABBREVIATION_PATTERN: Final = r"[0-9a-f]{7,64}"
 
 AppName = Annotated[str, StringConstraints(pattern=rf"^{APP_PATTERN}$")]
 CommitId = Annotated[str, StringConstraints(pattern=rf"^{COMMIT_PATTERN}$")]
-DeploymentId = Annotated[str, StringConstraints(pattern=rf"^{DEPLOYMENT_PATTERN}$")]
-WantedCommit = Annotated[str, StringConstraints(pattern=rf"^{ABBREVIATION_PATTERN}$")]
+DeploymentId = Annotated[str, StringConstraints(pattern=rf"^{_DEPLOYMENT_PATTERN}$")]
+WantedCommit = Annotated[str, StringConstraints(pattern=rf"^{_ABBREVIATION_PATTERN}$")]
 ReleaseName = Annotated[str, StringConstraints(pattern=rf"^{RELEASE_PATTERN}$")]
 
 # Forbidden in a ref by git-check-ref-format(1). A leading `-` would read as an option.
@@ -31,11 +31,11 @@ def _matches(pattern: str) -> Callable[[str], bool]:
 
 is_app: Final = _matches(APP_PATTERN)
 # A sender's delivery id, as a record keeps it.
-is_delivery: Final = _matches(DELIVERY_PATTERN)
-is_deployment: Final = _matches(DEPLOYMENT_PATTERN)
+is_delivery: Final = _matches(_DELIVERY_PATTERN)
+is_deployment: Final = _matches(_DEPLOYMENT_PATTERN)
 is_release: Final = _matches(RELEASE_PATTERN)
 # A commit or its first digits.
-is_abbreviation: Final = _matches(ABBREVIATION_PATTERN)
+is_abbreviation: Final = _matches(_ABBREVIATION_PATTERN)
 
 
 def is_branch(text: str) -> bool:
@@ -50,7 +50,7 @@ def new_deployment_id(app: str, at: datetime) -> str:
 
 def app_of(deployment_id: str) -> str:
     """Return the app of a deployment. Raises ValueError for an invalid id."""
-    match = re.fullmatch(DEPLOYMENT_PATTERN, deployment_id)
+    match = re.fullmatch(_DEPLOYMENT_PATTERN, deployment_id)
     if match is None:
         raise ValueError(f"not a deployment id: {deployment_id!r}")
     return match[1]

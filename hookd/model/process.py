@@ -21,7 +21,7 @@ _NAME: Final = rf"(?!(?:{_RESERVED})$)[a-z][a-z0-9]*(?:-[a-z0-9]+)*"
 ProcessName = Annotated[
     str, Field(max_length=32), matching(_NAME, "a name such as worker, which is none of hookd's own units")
 ]
-Schedule = Annotated[
+_Schedule = Annotated[
     str, Field(max_length=100), matching(r"[A-Za-z0-9*/,.:~ _+-]*[A-Za-z0-9*]", "a calendar time such as *-*-* 03:15")
 ]
 
@@ -41,7 +41,7 @@ class Timer(Section):
     """A command that runs at set times."""
 
     command: Argv = Field(..., description="Its command, such as `flask`, `cleanup`.")
-    schedule: Schedule = Field(..., description="systemd's calendar time, such as `*-*-* 03:15`.")
+    schedule: _Schedule = Field(..., description="systemd's calendar time, such as `*-*-* 03:15`.")
     overlap: Literal["skip"] = Field("skip", description="No second run starts while one is not over.")
     seconds: int = Field(3600, gt=0, le=86_400, description="Longest run.")
 

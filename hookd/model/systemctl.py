@@ -12,7 +12,7 @@ SYSTEMCTL: Final = "/usr/bin/systemctl"
 Verb = Literal["start", "stop", "restart"]
 # After many starts systemd refuses one more, until the unit is reset.
 GroupVerb = Literal["start", "stop", "reset-failed"]
-GROUP_VERBS: Final[tuple[GroupVerb, ...]] = get_args(GroupVerb)
+_GROUP_VERBS: Final[tuple[GroupVerb, ...]] = get_args(GroupVerb)
 # systemd prints one line for each command of a unit, so these come again inside one unit.
 _REPEATED: Final = ("ExecStart", "ExecStop", "ExecReload", "ExecCondition")
 
@@ -30,7 +30,7 @@ def sudo_commands(app: App) -> tuple[tuple[str, ...], ...]:
     phases = (command for unit in units for command in (start_phase(unit), stop_phase(unit)))
     in_use = start_phase(in_use_unit(app))
     groups = (group for colour in app.colours or (None,) for group in process_groups(app, colour))
-    processes = ((SYSTEMCTL, verb, *group) for group in groups for verb in GROUP_VERBS)
+    processes = ((SYSTEMCTL, verb, *group) for group in groups for verb in _GROUP_VERBS)
     others = ((SYSTEMCTL, "restart", f"{name}.service") for name in app.service.restart_also)
     return (*services, *phases, in_use, *processes, *others)
 

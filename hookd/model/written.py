@@ -34,14 +34,14 @@ class WrittenFiles(BaseModel, frozen=True):
         kept = ", which is gone, and kept" if self.kept else ""
         return f"{printable(', '.join(self.paths))}{more} {verb} written into the release {self.release}{kept}"
 
-    def undeclared(self, app: App) -> tuple[str, ...]:
+    def _undeclared(self, app: App) -> tuple[str, ...]:
         """Return the directories that are not shared yet."""
         shared = app.shared.directories
         return tuple(name for name in self.directories if not any(f"{name}/".startswith(f"{one}/") for one in shared))
 
     def hint(self, app: App) -> Hint | None:
         """Return the command that shares the directories, or None if nothing is left to share."""
-        names = [name for name in self.undeclared(app) if _SHAREABLE.fullmatch(name)]
+        names = [name for name in self._undeclared(app) if _SHAREABLE.fullmatch(name)]
         # The directories below a new one are part of it.
         known = [one for one in app.shared.directories if not any(one.startswith(f"{name}/") for name in names)]
         words = ",".join(f'"{name}"' for name in (*known, *names))

@@ -16,10 +16,10 @@ _SECRET: Final = re.compile(r"(?i)token|secret|passw|api_?key|auth|credential|si
 def credential_conflicts(app: App) -> Iterator[Reason]:
     """Name the variables that hold a credential, and the file where they belong."""
     for name, value in app.dependencies.environment.items():
-        if _SECRET.search(name) or has_credential(value):
+        if _SECRET.search(name) or _has_credential(value):
             yield _conflict(f"dependencies.environment.{name}", layout.WORKER_ENVIRONMENT)
     for name, value in app.build.environment.items():
-        if has_credential(value):
+        if _has_credential(value):
             yield _conflict(f"build.environment.{name}", layout.build_environment(app.name))
 
 
@@ -27,7 +27,7 @@ def _conflict(key: str, file: Path) -> Reason:
     return Reason(f"{key} holds a credential, and every user can read it", f"sudoedit {file}")
 
 
-def has_credential(text: str) -> bool:
+def _has_credential(text: str) -> bool:
     """Return True if one of the URLs in a text holds a password, a token as the user, or a secret in its query."""
     return any(map(_is_private, text.split()))
 

@@ -56,7 +56,7 @@ class Server:
         return Catalogue(apps=tuple(app for app in self.catalogue.apps if app.name != name))
 
 
-def changes_for(server: Server, app: App, toml: str, initial: InitialContents | None = None) -> Changes:
+def _changes_for(server: Server, app: App, toml: str, initial: InitialContents | None = None) -> Changes:
     """Build the changes for a new or edited app."""
     files = app_files(app, server.host)
     return app_changes(app, toml, initial or InitialContents(new_secret()), files)
@@ -118,7 +118,7 @@ def edit(server: Server, old: App, table: Mapping[str, Any], toml: str, echo: Ec
     obsolete = installer.obsolete_files(changes)
     others = {*possible_units_of_phases(old), *units_beside(old)}
     serving = [path for path in obsolete if path.parent == layout.SYSTEMD and path.name not in others]
-    other_units = old.service.handover != app.service.handover or bool(serving) or has_single_process(app)
+    other_units = old.service.handover != app.service.handover or bool(serving) or _has_single_process(app)
     if obsolete and (dry_run or not other_units):
         installer.apply((*map(Absent, obsolete), *_reload_commands()))
     return other_units
@@ -135,7 +135,7 @@ def _checked_changes(server: Server, app: App, toml: str, initial: InitialConten
     """Build the changes. Raises Refused with `problems` and with the conflicts of the changes."""
     found = list(problems)
     try:
-        changes = changes_for(server, app, toml, initial)
+        changes = _changes_for(server, app, toml, initial)
         found += conflicts(changes, server.manifest)
     except Refused as refused:
         found += refused.reasons
@@ -144,7 +144,7 @@ def _checked_changes(server: Server, app: App, toml: str, initial: InitialConten
     return changes
 
 
-def has_single_process(app: App) -> bool:
+def _has_single_process(app: App) -> bool:
     """Return True if a blue-green app still runs in its parent unit, because an edit was interrupted."""
     if app.service.units != "hookd" or app.service.handover == "restart":
         return False
@@ -158,7 +158,7 @@ def reapply(server: Server, echo: Echo, *, dry_run: bool) -> None:
         scope = layout.app_scope(app.name)
         if not server.manifest.of(scope, "file"):
             continue
-        changes = changes_for(server, app, layout.app_file(app.name).read_text(encoding="utf-8"))
+        changes = _changes_for(server, app, layout.app_file(app.name).read_text(encoding="utf-8"))
         installer = Installer(server.manifest, scope, echo, dry_run=dry_run)
         installer.check(changes)
         with _moved(server, app, app, installer):
@@ -168,7 +168,7 @@ def reapply(server: Server, echo: Echo, *, dry_run: bool) -> None:
 def finish_edit(server: Server, app: App, echo: Echo) -> None:
     """Stop and remove obsolete units, after a deployment has started the new ones."""
     installer = Installer(server.manifest, layout.app_scope(app.name), echo)
-    obsolete = installer.obsolete_files(changes_for(server, app, ""))
+    obsolete = installer.obsolete_files(_changes_for(server, app, ""))
     # A unit without its file was stopped by an interrupted run.
     gone = tuple(path.name for path in obsolete if path.parent == layout.SYSTEMD and disk.status(path))
     stop = tuple(unit.replace("@.", "@*.") for unit in gone)

@@ -47,7 +47,7 @@ def _start_web(app: App) -> None:
         if units := enabled_units(app):
             run(("systemctl", "start", *units), seconds=_SECONDS)
         return
-    if sockets := [name for name in units_with_sockets(app) if name.endswith(".socket")]:
+    if sockets := [name for name in _units_with_sockets(app) if name.endswith(".socket")]:
         # systemd starts no socket of an active service, and a parent unit stays active.
         run(("systemctl", "stop", f"{app.service_name}.service"), seconds=_SECONDS)
         run(("systemctl", "start", *sockets), seconds=_SECONDS)
@@ -62,7 +62,7 @@ def stop(app: App) -> None:
     _require_systemd(app)
     backup = (unit for unit in (restore_unit(app), dump_unit(app)) if disk.status(layout.SYSTEMD / unit))
     timed = (unit for unit in (*timer_units(app), *timed_units(app)) if disk.status(layout.SYSTEMD / unit))
-    units = (*units_with_sockets(app), *timed, *process_patterns(app), *backup, run_units(app))
+    units = (*_units_with_sockets(app), *timed, *process_patterns(app), *backup, run_units(app))
     run(("systemctl", "stop", *units), seconds=_SECONDS + stop_seconds(app))
 
 
@@ -115,7 +115,7 @@ def _require_systemd(app: App) -> None:
 def stop_commands(apps: Iterable[App], manifest: Manifest) -> list[Run]:
     """Build the commands that stop apps and their phases, and that disable the units that hookd made."""
     apps = tuple(apps)
-    known = [unit for app in apps for unit in (*timer_units(app), *units_with_sockets(app), *all_processes(app))]
+    known = [unit for app in apps for unit in (*timer_units(app), *_units_with_sockets(app), *all_processes(app))]
     units = [unit for unit in known if succeeds(("systemctl", "cat", "--", unit))]
     made = [unit for unit in units if manifest.has("file", str(layout.SYSTEMD / template_of(unit)))]
     units += [unit for app in apps for unit in timed_units(app) if succeeds(("systemctl", "cat", "--", unit))]
@@ -145,7 +145,7 @@ def end_commands(old: App, app: App) -> list[Run]:
     return [*([disable] if enabled else []), *([stop] if gone else [])]
 
 
-def units_with_sockets(app: App) -> tuple[str, ...]:
+def _units_with_sockets(app: App) -> tuple[str, ...]:
     """Return the app's units and all sockets that start them, foreign ones too. Sockets come first."""
     units = units_of(app)
     return tuple(dict.fromkeys((*sockets_of(*(unit for unit in units if unit.endswith(".service"))), *units)))
@@ -169,7 +169,7 @@ def unit_states(app: App) -> list[Unit]:
     """Return the state of the app's units, or none without systemd. Needs no privilege."""
     with suppress(CommandFailed):
         beside = (*timer_units(app), *timed_units(app), *all_processes(app))
-        names = units_with_sockets(app)
+        names = _units_with_sockets(app)
         units = read_units((*names, *beside), _SHOW_SECONDS)
         # The processes of an idle colour, and commands between their times, are no news.
         quiet = {*timed_units(app), *(all_processes(app) if app.colours else ())}

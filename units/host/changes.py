@@ -36,7 +36,7 @@ ACCOUNTS: Final[Changes] = (
     User(layout.WEB, layout.WEB, Path("/var/www")),
 )
 
-DIRECTORIES: Final[Changes] = (
+_DIRECTORIES: Final[Changes] = (
     *(Directory(path, "root", "root", 0o755) for path in (layout.ETC, layout.APPS, layout.FROZEN, layout.ENVIRONMENTS)),
     Directory(layout.OWN_SITES, "root", "root", 0o755, "keep"),
     *(Directory(path, "root", "root", 0o700) for path in (layout.SECRETS, layout.PASSWORDS)),
@@ -55,7 +55,7 @@ def host_changes(host: Host, catalogue: Catalogue) -> Changes:
     files = host_files(host, catalogue)
     return (
         *ACCOUNTS,
-        *DIRECTORIES,
+        *_DIRECTORIES,
         *((Directory(layout.ACME, "root", "root", 0o755),) if host.has_nginx else ()),
         *_own_files(),
         *drop_in_directories(files),

@@ -81,13 +81,13 @@ def _install(checkout: Path, *, dry_run: bool) -> None:
         print(f"+ build      {version}  (code, and venv from units/requirements.txt)")
         if not dry_run:
             _build(checkout, version)
-    installer.apply(switch_changes(version))
+    installer.apply(_switch_changes(version))
     if not dry_run:
         _remove_old_versions(version)
         print(f"hookd is installed: {version}\n  next: sudo hookd setup --dry-run")
 
 
-def switch_changes(version: Path) -> Changes:
+def _switch_changes(version: Path) -> Changes:
     """Build the changes that make the command and the units use a complete version."""
     units = ("hookd.service", "hookd-worker@*.service")
     restart = Run(

@@ -40,13 +40,13 @@ class CircusApp:
         """
         own = self.service.command
         if own:
-            return f"{self.launcher} {' '.join(map(circus_word, own))}"
+            return f"{self._launcher} {' '.join(map(circus_word, own))}"
         program = shlex.join((f"{home}/venv/bin/python", str(IN_APP), *self.service.gunicorn_options))
         sockets = " ".join(f"--bind fd://$(circus.sockets.{name})" for name in binds)
-        return f"{self.launcher} {program} {sockets} {circus_word(self.service.entry)}"
+        return f"{self._launcher} {program} {sockets} {circus_word(self.service.entry)}"
 
     @property
-    def launcher(self) -> str:
+    def _launcher(self) -> str:
         """The start of the service's command, which reads the variables at each start, as systemd does."""
         file = self.environment_file
         reader = (sys.executable, "-P", "-m", "hookd.with_variables", str(file)) if file else ()

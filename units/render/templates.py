@@ -28,7 +28,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "plain": plain_path,
-        "inside": inside_path,
+        "inside": _inside_path,
         "path": unit_path,
         "word": word,
         "quoted": quoted,
@@ -57,7 +57,7 @@ def plain_path(path: Path | str) -> str:
     return text
 
 
-def inside_path(path: str) -> str:
+def _inside_path(path: str) -> str:
     """Return a relative path. Raises Refused if a program could read more than a path."""
     return plain_path(f"/{path}").removeprefix("/")
 

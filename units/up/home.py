@@ -126,10 +126,10 @@ def create(home: Home, table: Mapping[str, Any], variables: str) -> None:
     """Write the other files of a new app."""
     _write(home.secret_file, secrets.token_hex(32) + "\n")
     _write(home.variables_file, _VARIABLES.format(name=home.name) + variables)
-    write_app(home, table)
+    _write_app(home, table)
 
 
-def write_app(home: Home, table: Mapping[str, Any]) -> None:
+def _write_app(home: Home, table: Mapping[str, Any]) -> None:
     """Write the app's file, the last one of a new app."""
     document = tomlkit.document()
     document.add(tomlkit.comment(_HEADER.format(name=home.name)))

@@ -76,7 +76,7 @@ def _spawn(home: Home, command: tuple[str, ...]) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             command,
             cwd=home.directory,
-            env={**service_environment(), _MARK: str(home.directory)},
+            env={**_service_environment(), _MARK: str(home.directory)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -150,7 +150,7 @@ def _remove_sockets(home: Home, config: Config) -> None:
             (home.directory / f"{service}.sock").unlink(missing_ok=True)
 
 
-def service_environment() -> dict[str, str]:
+def _service_environment() -> dict[str, str]:
     """Return the services' environment. uv gets pip's index, because it does not read pip's settings."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "HOOKD_"))}
     asked = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
