@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.on_server import catalogued, deployed_shop, succeeded
 from bench.report import machine, options, percentile, table, times
-from hookd.model.phase import phase_unit
+from hookd.model.units.phases import phase_unit
 from tests.support.server.shop import Shop
 from tests.support.server.visitors import visitors
 

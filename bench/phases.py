@@ -8,7 +8,7 @@ from typing import Final
 
 from bench.on_server import catalogued, deployed_shop, succeeded
 from bench.report import table, times
-from hookd.model.phase import (
+from hookd.model.units.phases import (
     BUILD_CACHE,
     build_commands_file,
     build_user,
@@ -17,7 +17,7 @@ from hookd.model.phase import (
     phase_unit,
     phases_of,
 )
-from hookd.model.systemctl import SUDO, start_phase
+from hookd.model.units.systemctl import SUDO, start_phase
 from tests.support.server.shop import Shop
 from units.system import layout
 

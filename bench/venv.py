@@ -23,11 +23,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.report import first_line, machine, options, table, times
 from hookd.files.build_owner import COMPLETE_MARK
 from hookd.files.policies import Policy
-from hookd.model.app import App, Health, Ownership
+from hookd.model.app import App
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.ids import new_deployment_id
-from hookd.model.service import Service
 from hookd.model.settings import Settings
+from hookd.model.tables.files import Ownership
+from hookd.model.tables.health import Health
+from hookd.model.tables.service import Service
 from hookd.queue.deployments import DeploymentStore
 from worker.context import Task
 from worker.environment.commands import VenvCommands

@@ -17,7 +17,7 @@ from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
 from hookd.model.ids import is_app
 from hookd.model.settings import Settings
-from hookd.model.spelling import nearest_key, wanted
+from hookd.model.tables.spelling import nearest_key, wanted
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from hookd.config import from_validation, load
 from hookd.model.catalogue import Catalogue
 from hookd.model.settings import TlsSettings
-from hookd.model.site import Site
+from hookd.model.tables.site import Site
 from units.apps.account_rules import ownership_conflicts
 from units.apps.conflicts import domain_conflicts
 from units.apps.manage import Server

@@ -15,10 +15,10 @@ from redis.exceptions import RedisError
 from hookd.config import Config
 from hookd.credentials import PasswordUnreadable, redis_user
 from hookd.files.backups import Backup, list_backups
-from hookd.model.backup import restore_command
 from hookd.model.decision import Decision, Verdict
 from hookd.model.ids import new_deployment_id
 from hookd.model.text import printable
+from hookd.model.units.backup import restore_command
 from hookd.owner import WrongUser, require_owner
 from hookd.queue.client import receiver_client
 from hookd.queue.published import append_decision

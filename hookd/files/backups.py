@@ -13,8 +13,8 @@ from stat import S_ISREG
 from typing import Final
 
 from hookd.files.safe_open import open_path, sync_directory
-from hookd.model.backup import CLEAN, BackupKind
 from hookd.model.ids import is_release
+from hookd.model.units.backup import CLEAN, BackupKind
 
 # The backup that is being made.
 NEW: Final = ".new"

@@ -5,8 +5,8 @@ import pwd
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hookd.model.app import Ownership
-from hookd.model.site import Site
+from hookd.model.tables.files import Ownership
+from hookd.model.tables.site import Site
 
 
 class OwnershipError(Exception):

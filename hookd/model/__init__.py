@@ -1,5 +1,6 @@
 """Values that all processes share, without input or output.
 
-Map: `app`, `service`, `git_hosts`, `settings`, `fields` (configuration) · `ids`, `redis_keys`, `systemctl` (names) ·
-`deployment`, `hint`, `journal` (state) · `decision` (why something is deployed or not) · `text`.
+Map: `app`, `catalogue`, `settings`, their `tables`, `git_hosts` (configuration) · `units` (an app's, on a server) ·
+`ids`, `redis_keys` (names) · `deployment`, `journal`, `written` (state) · `decision` (why something is deployed or
+not) · `hint`, `packages`, `text` (for people).
 """

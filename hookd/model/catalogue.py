@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from hookd.model.app import App
-from hookd.model.fields import Section
+from hookd.model.tables.fields import Section
 
 
 class Conflict(NamedTuple):

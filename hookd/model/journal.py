@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
 
 from hookd.model.ids import CommitId, DeploymentId, ReleaseName
-from hookd.model.service import Colour
+from hookd.model.tables.service import Colour
 from hookd.model.text import without_surrogates
 from hookd.model.written import WrittenFiles
 

@@ -6,9 +6,9 @@ from typing import Final
 from pydantic import Field
 
 from hookd.model.app import App
-from hookd.model.backup import BACKUPS, CLEAN
-from hookd.model.fields import AbsolutePath, Bind, Mail, Protocol, RedisUrl, Section
-from hookd.model.phase import BUILD_CACHE
+from hookd.model.tables.fields import AbsolutePath, Bind, Mail, Protocol, RedisUrl, Section
+from hookd.model.units.backup import BACKUPS, CLEAN
+from hookd.model.units.phases import BUILD_CACHE
 
 
 class RedisSettings(Section):

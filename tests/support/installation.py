@@ -17,7 +17,7 @@ from redis import Redis
 
 from hookd.config import Config, load
 from hookd.model.deployment import Deployment, Trigger
-from hookd.model.service import Colour, Service
+from hookd.model.tables.service import Colour, Service
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from hookd.queue.published import AppStatus, read_status
 from tests.support.processes import accepts, free_port, listens, python, running, wait_for

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
-from hookd.model.phase import units_of_phases
+from hookd.model.units.phases import units_of_phases
 from units.changes.change import File, Link
 from units.render.app import app_files
 from units.render.host import host_files

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from hookd.commands import edit_command
-from hookd.model.app import Ownership
 from hookd.model.catalogue import Catalogue
 from hookd.model.ids import is_app
+from hookd.model.tables.files import Ownership
 from hookd.variables import misread
 from units.adopt.discover import ProjectFacts
 from units.adopt.discovery import variables

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from hookd.model.app import Ownership
+from hookd.model.tables.files import Ownership
 from units.system import layout
 from units.system.accounts import find_group, find_user, groups_of
 

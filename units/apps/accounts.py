@@ -6,10 +6,11 @@ from typing import Final
 
 from hookd.cli.common import sudo_command
 from hookd.files.attributes import user_name
-from hookd.model.app import App, Ownership
+from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
 from hookd.model.ids import is_app
-from hookd.model.phase import build_user
+from hookd.model.tables.files import Ownership
+from hookd.model.units.phases import build_user
 from units.apps.account_rules import ownership_conflicts
 from units.changes.accounts import GROUPS, Group, User, remove_accounts
 from units.changes.apply import Echo, Installer

@@ -9,9 +9,9 @@ import tomlkit
 
 from hookd.files.policies import GROUP_READABLE, OWNER_READABLE, PRIVATE, WORLD_READABLE, WRITABLE
 from hookd.model.app import App
-from hookd.model.phase import phases_of
-from hookd.model.process import all_processes, timer_units
-from hookd.model.service import COLOURS
+from hookd.model.tables.service import COLOURS
+from hookd.model.units.phases import phases_of
+from hookd.model.units.processes import all_processes, timer_units
 from units.apps.accounts import account_changes
 from units.changes.change import (
     DAEMON_RELOAD,

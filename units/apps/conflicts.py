@@ -8,9 +8,9 @@ from typing import Final
 
 from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
-from hookd.model.phase import possible_units_of_phases, units_of_phases
-from hookd.model.process import units_beside
-from hookd.model.service import COLOURS
+from hookd.model.tables.service import COLOURS
+from hookd.model.units.phases import possible_units_of_phases, units_of_phases
+from hookd.model.units.processes import units_beside
 from units.apps.account_rules import ownership_conflicts
 from units.apps.changes import VARIABLES, units_of
 from units.apps.credentials import credential_conflicts

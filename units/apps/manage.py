@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
-from hookd.model.phase import possible_units_of_phases
-from hookd.model.process import stop_seconds, units_beside
 from hookd.model.settings import Settings
+from hookd.model.tables.processes import stop_seconds
+from hookd.model.units.phases import possible_units_of_phases
+from hookd.model.units.processes import units_beside
 from units.apps.accounts import release_accounts
 from units.apps.changes import InitialContents, app_changes, app_toml
 from units.apps.conflicts import add_conflicts, earlier_variables, edit_conflicts

@@ -26,8 +26,8 @@ from hookd.files.policies import (
 from hookd.files.repair import AttributeMismatch
 from hookd.files.safe_open import Unauditable, descriptor_path, open_path
 from hookd.model.app import App
-from hookd.model.phase import build_user
 from hookd.model.settings import AppPaths, Settings
+from hookd.model.units.phases import build_user
 from units.system import layout
 from units.system.facts import missing_setup
 

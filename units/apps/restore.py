@@ -7,8 +7,8 @@ from typing import Final
 
 from hookd.files.backups import RESTORE_OUTPUT, RESTORED, Backup
 from hookd.model.app import App
-from hookd.model.backup import restore_unit
 from hookd.model.settings import AppPaths, Settings
+from hookd.model.units.backup import restore_unit
 from units.apps.health import is_healthy_in_time
 from units.apps.lock import app_lock
 from units.apps.services import active_services, start, stop

@@ -9,8 +9,8 @@ from typing import Final
 
 from hookd.model.app import App
 from hookd.model.ids import is_release
-from hookd.model.process import run_units
 from hookd.model.settings import AppPaths, Settings
+from hookd.model.units.processes import run_units
 from hookd.variables import parse
 from units.apps.variables import require_plain_variables
 from units.render.run import run_properties

@@ -5,20 +5,20 @@ from contextlib import suppress
 from typing import Final
 
 from hookd.model.app import App
-from hookd.model.backup import dump_unit, restore_unit
-from hookd.model.phase import possible_units_of_phases
-from hookd.model.process import (
+from hookd.model.tables.processes import stop_seconds
+from hookd.model.tables.service import Colour
+from hookd.model.units.backup import dump_unit, restore_unit
+from hookd.model.units.phases import possible_units_of_phases
+from hookd.model.units.processes import (
     all_processes,
     process_instances,
     process_patterns,
     processes_of,
     run_units,
-    stop_seconds,
     template_of,
     timed_units,
     timer_units,
 )
-from hookd.model.service import Colour
 from units.apps.changes import enabled_units, units_of
 from units.apps.variables import require_plain_variables
 from units.changes.change import RUN_SECONDS, Run

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hookd.model.app import App
-from hookd.model.systemctl import parse_show
+from hookd.model.units.systemctl import parse_show
 from units.apps.account_rules import is_power_group, user_conflicts
 from units.system import layout
 from units.system.accounts import group_names

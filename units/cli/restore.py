@@ -10,9 +10,9 @@ from hookd.commands import edit_command
 from hookd.config import Config
 from hookd.files.backups import Backup, list_backups
 from hookd.model.app import App
-from hookd.model.backup import backup_kind
 from hookd.model.decision import Verdict
 from hookd.model.settings import AppPaths
+from hookd.model.units.backup import backup_kind
 from units.apps.restore import RestoreFailed
 from units.apps.restore import restore as restore_backup
 from units.cli.common import FAILED, requires_root, yes_option

@@ -16,8 +16,8 @@ from hookd.config import Config, ConfigError, Problem, load_valid_apps
 from hookd.credentials import cli_user
 from hookd.model.app import App
 from hookd.model.journal import AppState, decode, fold
-from hookd.model.process import all_processes, timed_units, timer_units
 from hookd.model.settings import Settings
+from hookd.model.units.processes import all_processes, timed_units, timer_units
 from hookd.queue.client import cli_client, is_denied, no_answer
 from units.apps.changes import units_of
 from units.doctor.finding import CannotCheck, Finding, error

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.model.app import App
-from hookd.model.service import COLOURS, Colour
+from hookd.model.tables.service import COLOURS, Colour
 from units.changes.change import File, Link
 from units.render.phases import phase_files
 from units.render.processes import process_files

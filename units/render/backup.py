@@ -5,8 +5,8 @@ from typing import Any
 
 from hookd.files.backups import NEW, RESTORE_OUTPUT, RESTORED
 from hookd.model.app import App
-from hookd.model.backup import backup_command, backup_kind, backup_label, dump_unit, restore_command, restore_unit
-from hookd.model.phase import phase_unit
+from hookd.model.units.backup import backup_command, backup_kind, backup_label, dump_unit, restore_command, restore_unit
+from hookd.model.units.phases import phase_unit
 from units.changes.change import File
 from units.render.templates import render
 from units.system import layout

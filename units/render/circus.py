@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hookd.model.app import App
-from hookd.model.service import Colour, Service
+from hookd.model.tables.service import Colour, Service
 from units.render.app import health_variables
 from units.render.templates import circus_word, render
 from units.system.errors import HostError

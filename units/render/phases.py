@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hookd.model.app import App
-from hookd.model.phase import (
+from hookd.model.units.phases import (
     Phase,
     build_commands_file,
     build_user,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from hookd.model.app import App
-from hookd.model.process import process_instances, template_of
+from hookd.model.units.processes import process_instances, template_of
 from units.changes.change import File
 from units.render.templates import render
 from units.system import layout

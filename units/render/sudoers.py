@@ -3,8 +3,8 @@
 from typing import Final
 
 from hookd.model.app import App
-from hookd.model.process import all_processes
-from hookd.model.systemctl import sudo_commands
+from hookd.model.units.processes import all_processes
+from hookd.model.units.systemctl import sudo_commands
 from units.changes.change import File
 from units.render.templates import render
 from units.system import layout

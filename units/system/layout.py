@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Final
 
-from hookd.model import backup, phase
+from hookd.model.units import backup, phases
 
 RECEIVER: Final = "hookd"
 WORKER: Final = "manager"
 REDIS: Final = "hookd-redis"
 WEB: Final = "www-data"
-BUILDERS: Final = phase.BUILDERS
+BUILDERS: Final = phases.BUILDERS
 QUEUE_GROUP: Final = "hookd-queue"
 
 CODE: Final = Path("/opt/hookd")
@@ -47,8 +47,8 @@ REFUSALS: Final = SETUP_STATE / "certificates.json"
 REDIS_SOCKET: Final = Path("/run/hookd-redis/redis.sock")
 RECEIVER_SOCKET: Final = Path("/run/hookd/receiver.sock")
 SOCKETS: Final = Path("/run/hookd-apps")
-PHASE_PIPES: Final = phase.PHASE_PIPES
-BUILD_CACHE: Final = phase.BUILD_CACHE
+PHASE_PIPES: Final = phases.PHASE_PIPES
+BUILD_CACHE: Final = phases.BUILD_CACHE
 BACKUPS: Final = backup.BACKUPS
 # HOME of each app. systemd makes them below its directory for caches.
 APP_HOMES: Final = Path("/var/cache/hookd-apps")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hookd.model.systemctl import parse_show
+from hookd.model.units.systemctl import parse_show
 from units.system.run import run
 
 _PROPERTIES: Final = (

@@ -7,7 +7,7 @@ from hookd.model.app import App
 from hookd.model.deployment import StepName
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState, Good, Pinned, Switched
-from hookd.model.service import Colour, idle_colour
+from hookd.model.tables.service import Colour, idle_colour
 from worker.context import AppTask, Task
 from worker.deploy.repair import RepairResult, RollbackResult
 from worker.deploy.start import start_healthy

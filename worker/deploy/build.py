@@ -11,7 +11,7 @@ from hookd.files.policies import Policy, environment_policy, release_tree_policy
 from hookd.model.deployment import StepName
 from hookd.model.ids import release_name
 from hookd.model.journal import AppState, Built
-from hookd.model.phase import check_command
+from hookd.model.units.phases import check_command
 from worker.context import Task
 from worker.deploy.programs import check_programs
 from worker.deploy.target import Target

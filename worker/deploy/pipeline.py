@@ -16,7 +16,7 @@ from hookd.model.decision import Assessment, Verdict, remedy_hint
 from hookd.model.deployment import Status, StepName, Trigger
 from hookd.model.hint import AnyHint, Hint, HintKind
 from hookd.model.journal import AppState, Pinned, Unpinned
-from hookd.model.phase import build_user
+from hookd.model.units.phases import build_user
 from worker.context import AppTask, Task
 from worker.deploy import blue_green, restart
 from worker.deploy.build import build, check

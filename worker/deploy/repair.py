@@ -10,7 +10,7 @@ from typing import Final
 from hookd.files.links import switch_link
 from hookd.model.deployment import StepName
 from hookd.model.journal import AppState, Release
-from hookd.model.service import idle_colour
+from hookd.model.tables.service import idle_colour
 from worker.context import Task
 from worker.errors import DeployError, ProcessFailed, ReleaseKilled, Unhealthy
 from worker.service import processes

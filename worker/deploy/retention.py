@@ -14,8 +14,8 @@ from hookd.files.build_owner import COMPLETE_MARK
 from hookd.files.in_use import release_users
 from hookd.model.hint import Hint, HintKind, render_hint
 from hookd.model.journal import AppState, Removed
-from hookd.model.service import COLOURS
 from hookd.model.settings import KEPT, Settings
+from hookd.model.tables.service import COLOURS
 from hookd.queue.deployments import DeploymentStore
 from worker.context import Task
 from worker.deploy.written import forget_written, keep_written

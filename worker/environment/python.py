@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hookd.model.hint import Hint, HintKind
-from hookd.model.phase import MANAGED_PYTHONS
+from hookd.model.units.phases import MANAGED_PYTHONS
 from worker.context import Task
 from worker.environment.project import decoded, table
 from worker.errors import CommandFailed, DeployError

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from hookd.model.app import Dependencies
 from hookd.model.hint import Hint, HintKind
+from hookd.model.tables.build import Dependencies
 from worker.environment.locks import is_local_lock, read_pdm_lock, read_pipfile_lock, reject_editable
 from worker.environment.project import (
     PYPROJECT,

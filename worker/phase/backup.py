@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from hookd.files.backups import NEW, BackupRefused, DiskFull, clean_backup, discard, keep_backup
-from hookd.model.backup import backup_command, backup_kind, backup_label
 from hookd.model.hint import Hint, HintKind
+from hookd.model.units.backup import backup_command, backup_kind, backup_label
 from worker.context import Task
 from worker.errors import CommandFailed
 from worker.phase.environment import command_environment

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from hookd.model.phase import Phase
+from hookd.model.units.phases import Phase
 from worker.context import AppTask, Task
 from worker.process.run import SYSTEM_PATH
 

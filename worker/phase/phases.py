@@ -10,7 +10,7 @@ from typing import Final
 
 from hookd.files.links import switch_link
 from hookd.model.hint import Hint, HintKind
-from hookd.model.phase import Phase, build_commands_file, check_command
+from hookd.model.units.phases import Phase, build_commands_file, check_command
 from worker.context import AppTask, Task
 from worker.errors import CommandFailed, Killed, ServiceMissing, TimedOut
 from worker.phase.environment import command_environment

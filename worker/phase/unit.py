@@ -10,10 +10,10 @@ from typing import Final
 
 from hookd.files.backups import FULL, REFUSED
 from hookd.model.app import App
-from hookd.model.backup import dump_unit
 from hookd.model.hint import Hint, HintKind
-from hookd.model.phase import Phase, output_pipe, phase_unit, phases_of
-from hookd.model.systemctl import start_phase, stop_phase
+from hookd.model.units.backup import dump_unit
+from hookd.model.units.phases import Phase, output_pipe, phase_unit, phases_of
+from hookd.model.units.systemctl import start_phase, stop_phase
 from worker.context import AppTask
 from worker.errors import CommandFailed, DeployError, Killed, ServiceMissing, TimedOut
 from worker.process.run import LineSplitter, run, run_client

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from hookd.model.systemctl import SUDO, SYSTEMCTL, GroupVerb, Verb, parse_show
+from hookd.model.units.systemctl import SUDO, SYSTEMCTL, GroupVerb, Verb, parse_show
 from worker.process.run import SYSTEM_PATH, Command, lines_of
 
 # systemctl itself waits 25 s for an answer of systemd.

@@ -14,8 +14,8 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from hookd.model.fields import Repository
 from hookd.model.hint import Hint, HintKind
+from hookd.model.tables.fields import Repository
 from worker.errors import CommandFailed, CommitRefused, DeployError, TimedOut
 from worker.process.run import Line, remove_tree
 from worker.release.git_errors import fetch_error

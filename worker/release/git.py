@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from hookd.model.app import App, Paths
+from hookd.model.app import App
 from hookd.model.hint import Hint, HintKind
 from hookd.model.ids import COMMIT_PATTERN, is_branch
 from hookd.model.journal import AppState
 from hookd.model.settings import AppPaths, Settings
+from hookd.model.tables.repository import Paths
 from hookd.model.text import printable
 from worker.errors import CommandFailed, DeployError, Unreachable
 from worker.process.run import SYSTEM_PATH, Command, lines_of

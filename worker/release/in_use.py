@@ -1,8 +1,8 @@
 """The releases in which a process works. On a server a unit of root's looks, which sees the processes of all users."""
 
 from hookd.files.in_use import release_users
-from hookd.model.phase import in_use_file, in_use_unit
-from hookd.model.systemctl import start_phase
+from hookd.model.units.phases import in_use_file, in_use_unit
+from hookd.model.units.systemctl import start_phase
 from worker.context import AppTask
 from worker.process.run import run
 from worker.process.systemctl import sudo_command

@@ -22,8 +22,8 @@ from hookd.files.policies import (
 )
 from hookd.files.repair import AttributeMismatch
 from hookd.files.safe_open import Unauditable
-from hookd.model.app import Ownership
 from hookd.model.hint import Hint, HintKind, LogOnlyHint, render_hint
+from hookd.model.tables.files import Ownership
 from worker.context import Task
 from worker.errors import CommitRefused, DeployError
 

@@ -7,8 +7,8 @@ import time
 from typing import Any, Final
 
 from hookd.model.app import App
-from hookd.model.service import Service
-from hookd.model.systemctl import Verb
+from hookd.model.tables.service import Service
+from hookd.model.units.systemctl import Verb
 from worker.context import AppTask
 from worker.errors import CommandFailed
 from worker.service.drift import ServiceState

@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 from hookd.model.app import App
 from hookd.model.deployment import Step, StepName
-from hookd.model.process import processes_of
-from hookd.model.service import Colour, idle_colour
+from hookd.model.tables.service import Colour, idle_colour
+from hookd.model.units.processes import processes_of
 
 _UP: Final = ("active", "reloading")
 # Repairs of a process that ends again and again.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from hookd.http_probe import BadAnswer, NoAnswer, Silence, parse_health_url, request_status
-from hookd.model.app import Health
+from hookd.model.tables.health import Health
 from worker.errors import Unhealthy
 
 Note = Callable[[str], None]

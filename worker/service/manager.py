@@ -16,7 +16,7 @@ from hookd.model.app import App
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState
 from hookd.model.settings import AppPaths
-from hookd.model.systemctl import Verb, parse_show
+from hookd.model.units.systemctl import Verb, parse_show
 from worker.context import AppTask
 from worker.errors import CommandFailed, ServiceMissing, Unhealthy
 from worker.process.run import Command, lines_of

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from hookd.model.hint import Hint, HintKind
-from hookd.model.systemctl import parse_show
+from hookd.model.units.systemctl import parse_show
 from worker.errors import ProcessFailed, ProcessKilled
 from worker.process.run import lines_of
 from worker.process.systemctl import OWN_SIGNALS, killing_signal, show_command

@@ -8,9 +8,10 @@ from contextlib import suppress
 from typing import Final
 
 from hookd.model.deployment import StepName
-from hookd.model.process import process_groups, processes_of, stop_seconds
-from hookd.model.service import Colour
-from hookd.model.systemctl import GroupVerb
+from hookd.model.tables.processes import stop_seconds
+from hookd.model.tables.service import Colour
+from hookd.model.units.processes import process_groups, processes_of
+from hookd.model.units.systemctl import GroupVerb
 from worker.context import AppTask
 from worker.errors import CommandFailed, DeployError, ProcessFailed, ProcessKilled, ReleaseKilled
 from worker.process.systemctl import group_command

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 from hookd.model.app import App
-from hookd.model.service import Colour
+from hookd.model.tables.service import Colour
 from worker.errors import CommandFailed
 from worker.service.disturbance import is_suspended
 from worker.service.drift import Drift, DriftReport, ServiceState, Serving

@@ -16,7 +16,7 @@ import pytest
 from hookd.model.deployment import Status, Trigger
 from hookd.model.ids import new_deployment_id
 from hookd.model.journal import Built, Good, Switched
-from hookd.model.systemctl import SUDO, sudo_commands
+from hookd.model.units.systemctl import SUDO, sudo_commands
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, wait_for
 from tests.support.visitors import visitors

@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from hookd.model.phase import PHASE_PIPES
-from hookd.model.systemctl import sudo_commands
+from hookd.model.units.phases import PHASE_PIPES
+from hookd.model.units.systemctl import sudo_commands
 from tests.support.server.commands import Done
 from tests.support.server.machine import Machine
 from tests.support.server.neighbours import apps, neighbours_layer, wait_for_services

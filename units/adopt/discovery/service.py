@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from hookd.http_probe import NoAnswer, parse_address, request_status
-from hookd.model.app import Health
-from hookd.model.systemctl import parse_show
+from hookd.model.tables.health import Health
+from hookd.model.units.systemctl import parse_show
 from units.apps.services import sockets_of
 from units.system.errors import Refused
 from units.system.run import run

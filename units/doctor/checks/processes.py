@@ -7,7 +7,7 @@ from typing import Final
 
 from hookd.files.in_use import release_users
 from hookd.model.app import App
-from hookd.model.process import processes_of
+from hookd.model.units.processes import processes_of
 from units.doctor.checks.services import check_unit
 from units.doctor.context import HostContext
 from units.doctor.finding import Finding, error, warning

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.model.app import App
-from hookd.model.systemctl import SUDO, SYSTEMCTL, sudo_commands
+from hookd.model.units.systemctl import SUDO, SYSTEMCTL, sudo_commands
 from units.apps.account_rules import is_power_group
 from units.apps.git_access import as_worker
 from units.changes.accounts import User

@@ -10,8 +10,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from hookd.http_probe import Address, NoAnswer, parse_address, parse_health_url, request_status
-from hookd.model.app import App, Health
+from hookd.model.app import App
 from hookd.model.journal import AppState
+from hookd.model.tables.health import Health
 from units.apps.changes import units_of
 from units.doctor.context import HostContext
 from units.doctor.finding import Finding, error, ok, unknown, warning

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from hookd.files.repair import protection_command
-from hookd.model.app import App, Limits
+from hookd.model.app import App
+from hookd.model.tables.limits import Limits
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok, unknown, warning
 from units.system import layout

@@ -7,7 +7,7 @@ from typing import Final
 
 from hookd.commands import edit_command
 from hookd.model.app import App
-from hookd.model.phase import phases_of
+from hookd.model.units.phases import phases_of
 from hookd.variables import UnusableVariables, find_problems, parse
 from units.apps.unit_users import unit_variables
 from units.doctor.context import AS_ROOT, HostContext

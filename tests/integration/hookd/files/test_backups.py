@@ -7,7 +7,7 @@ import pytest
 
 from hookd.files import backups
 from hookd.files.backups import NEW, BackupRefused, DiskFull, discard, keep_backup, list_backups, main
-from hookd.model.backup import CLEAN
+from hookd.model.units.backup import CLEAN
 
 NAMES = [f"{number:06d}-{'0123456789ab'}" for number in range(1, 6)]
 

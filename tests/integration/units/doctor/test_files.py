@@ -12,9 +12,9 @@ from hookd.files.attributes import FileAttributes
 from hookd.files.audit import AuditFinding
 from hookd.files.repair import AttributeMismatch
 from hookd.files.safe_open import Unauditable
-from hookd.model.app import Limits
 from hookd.model.catalogue import Catalogue
 from hookd.model.settings import Settings
+from hookd.model.tables.limits import Limits
 from tests.support.apps import app
 from tests.support.users import NOBODY, as_nobody, open_directory
 from units.apps import permissions

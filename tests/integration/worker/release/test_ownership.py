@@ -10,8 +10,8 @@ from typing import Literal
 import pytest
 
 from hookd.files.policies import GROUP_READABLE, WORLD_READABLE, Acl, Policy, umask_of
-from hookd.model.app import Ownership
 from hookd.model.hint import Hint, HintKind
+from hookd.model.tables.files import Ownership
 from tests.support.users import another_group, as_nobody, open_directory
 from worker.errors import CommitRefused, DeployError
 from worker.release.ownership import enforce, release_policy

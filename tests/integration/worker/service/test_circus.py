@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import zmq
 
-from hookd.model.service import Service
+from hookd.model.tables.service import Service
 from tests.support.installation import Installation
 from tests.support.tasks import deploying, make_app
 from worker.context import AppTask

@@ -25,8 +25,9 @@ from hookd.files.policies import (
 )
 from hookd.files.repair import AttributeMismatch
 from hookd.files.safe_open import Unauditable
-from hookd.model.app import App, Ownership
+from hookd.model.app import App
 from hookd.model.settings import Settings
+from hookd.model.tables.files import Ownership
 from units.apps.permissions import PermissionRule, rules
 
 ME = pwd.getpwuid(0)

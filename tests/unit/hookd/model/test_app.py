@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hookd.config import from_validation
-from hookd.model.app import App, Shared
+from hookd.model.app import App
+from hookd.model.tables.files import Shared
 
 
 def table(**over: Any) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from hookd.model.app import Limits
 from hookd.model.decision import Freeze, Lag, Verdict, block_reason
 from hookd.model.deployment import Trigger
 from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
+from hookd.model.tables.limits import Limits
 from tests.support.apps import app
 from units.doctor.checks import system
 from units.doctor.checks.git import check_lag, hint_for

@@ -3,7 +3,7 @@
 import pytest
 
 from hookd.model.journal import AppState
-from hookd.model.service import Colour
+from hookd.model.tables.service import Colour
 from tests.support.apps import app
 from units.doctor.checks.services import check_reconcile_unit, check_unit, main_unit, serving_units
 from units.system.systemd import Unit

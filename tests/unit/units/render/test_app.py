@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hookd.model.app import App
-from hookd.model.service import Service
+from hookd.model.tables.service import Service
 from tests.support.processes import PROJECT
 from tests.support.rendered import (
     ADOPTED,

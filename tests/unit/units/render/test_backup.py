@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hookd.model.app import App
-from hookd.model.phase import phase_unit
+from hookd.model.units.phases import phase_unit
 from tests.support.rendered import BLOG, FOREIGN, HOST, LEDGER, Unit, files, make_entry, unit
 from units.apps.changes import InitialContents, app_changes
 from units.changes.change import Change, Directory

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from circus.util import replace_gnu_args
 
-from hookd.model.service import Service
+from hookd.model.tables.service import Service
 from units.apps.options import parse_app
 from units.render.circus import CircusApp, CircusConfig, circus_app
 from units.system.errors import Refused

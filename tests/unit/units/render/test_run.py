@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hookd.model.app import App
-from hookd.model.phase import phase_unit
+from hookd.model.units.phases import phase_unit
 from tests.support.rendered import APPS, AT_HOME, HOST, SHOP, unit
 from units.render.run import parse_directives, run_properties
 

@@ -8,9 +8,9 @@ from typing import get_args
 import pytest
 
 from hookd.model.app import App
-from hookd.model.phase import in_use_unit, phase_unit, phases_of
-from hookd.model.process import all_processes, process_groups
-from hookd.model.systemctl import SUDO, SYSTEMCTL, GroupVerb, Verb, start_phase, stop_phase
+from hookd.model.units.phases import in_use_unit, phase_unit, phases_of
+from hookd.model.units.processes import all_processes, process_groups
+from hookd.model.units.systemctl import SUDO, SYSTEMCTL, GroupVerb, Verb, start_phase, stop_phase
 from tests.support.processes import PROJECT
 from tests.support.rendered import ADOPTED, APPS, BLOG, FOREIGN, HOST, SHOP, files, make_entry
 from worker.process.systemctl import control_command, group_command

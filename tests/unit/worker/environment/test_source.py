@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from hookd.model.app import Dependencies
 from hookd.model.hint import HintKind
+from hookd.model.tables.build import Dependencies
 from tests.support.releases import release
 from worker.environment.source import DEFAULT_FILES, Source, read_source
 from worker.errors import CommitRefused

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hookd.model.systemctl import Verb
+from hookd.model.units.systemctl import Verb
 from worker.process import systemctl
 from worker.process.run import SYSTEM_PATH
 from worker.process.systemctl import control_command, killing_signal, show_command, show_unit

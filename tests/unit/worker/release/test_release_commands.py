@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hookd.model.app import Paths
+from hookd.model.tables.repository import Paths
 from worker.process.run import Command
 from worker.release.disk_space import flush_command
 from worker.release.git import GitCommands

@@ -8,7 +8,7 @@ import pytest
 
 from hookd.model.app import App
 from hookd.model.deployment import Step, StepName
-from hookd.model.service import Colour
+from hookd.model.tables.service import Colour
 from tests.support.apps import app
 from tests.support.rendered import make_entry
 from worker.service.drift import (

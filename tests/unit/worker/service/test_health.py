@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hookd.model.app import Health
+from hookd.model.tables.health import Health
 from tests.support.processes import free_port
 from worker.errors import Unhealthy
 from worker.service.health import wait_until_healthy

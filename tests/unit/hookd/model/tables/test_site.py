@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from hookd.model.settings import TlsSettings
-from hookd.model.site import Site
+from hookd.model.tables.site import Site
 from tests.support.rendered import HOST, files, make_entry
 from units.system.errors import Refused
 

@@ -4,7 +4,7 @@ from typing import Final, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from hookd.model.fields import (
+from hookd.model.tables.fields import (
     AbsolutePath,
     Argv,
     Entry,

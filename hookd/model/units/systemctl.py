@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Final, Literal, get_args
 
 from hookd.model.app import App
-from hookd.model.phase import in_use_unit, phase_unit, phases_of
-from hookd.model.process import process_groups
+from hookd.model.units.phases import in_use_unit, phase_unit, phases_of
+from hookd.model.units.processes import process_groups
 
 SUDO: Final = "/usr/bin/sudo"
 SYSTEMCTL: Final = "/usr/bin/systemctl"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hookd.model.app import App
-from hookd.model.phase import build_user, check_command, phases_of, possible_units_of_phases, units_of_phases
+from hookd.model.units.phases import build_user, check_command, phases_of, possible_units_of_phases, units_of_phases
 from tests.support.rendered import make_entry
 
 

@@ -1,6 +1,6 @@
 """The reader of `systemctl show`."""
 
-from hookd.model.systemctl import parse_show
+from hookd.model.units.systemctl import parse_show
 
 BLUE = {"Id": "shop-blue.service", "ActiveState": "active"}
 GREEN = {"Id": "shop-green.service", "ActiveState": "inactive", "StatusText": "a=b"}

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from hookd.model.backup import dump_unit, restore_unit
+from hookd.model.units.backup import dump_unit, restore_unit
 
 if TYPE_CHECKING:  # `./run install` reads the paths before the packages are there.
     from hookd.model.app import App
@@ -20,7 +20,7 @@ BUILDERS: Final = "hookd-build"
 # Of a user, useradd(8).
 _NAME_LENGTH: Final = 32
 # The program that starts and checks an app's gunicorn, in the app's own environment.
-IN_APP: Final = Path(__file__).parents[2] / "units" / "in_app"
+IN_APP: Final = Path(__file__).parents[3] / "units" / "in_app"
 # One directory per app, for the caches of its builds.
 BUILD_CACHE: Final = Path("/var/cache/hookd-build")
 # Pythons for apps beside the system's, which root installs with uv.

@@ -3,7 +3,7 @@
 from typing import Any
 
 from hookd.model.app import App
-from hookd.model.backup import backup_command, backup_kind, backup_label, restore_command
+from hookd.model.units.backup import backup_command, backup_kind, backup_label, restore_command
 from tests.support.rendered import make_entry
 
 

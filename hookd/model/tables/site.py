@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from hookd.model.fields import Domain, InsidePath, Section, UrlPrefix
+from hookd.model.tables.fields import Domain, InsidePath, Section, UrlPrefix
 
 
 class Site(Section):

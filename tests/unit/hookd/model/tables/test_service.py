@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from hookd.model.app import Health
-from hookd.model.service import Service
+from hookd.model.tables.health import Health
+from hookd.model.tables.service import Service
 
 CIRCUS = {"manager": "circus", "endpoint": "ipc:///run/c"}
 
