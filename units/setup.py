@@ -11,10 +11,10 @@ from hookd.config import from_validation, load
 from hookd.model.catalogue import Catalogue
 from hookd.model.settings import TlsSettings
 from hookd.model.tables.site import Site
-from units.apps.account_rules import ownership_conflicts
+from units.apps.accounts.rules import ownership_conflicts
+from units.apps.accounts.unit_users import existing_unit_problems
 from units.apps.conflicts import domain_conflicts
 from units.apps.manage import Server
-from units.apps.unit_users import existing_unit_problems
 from units.changes.apply import Echo, Installer
 from units.changes.change import RESTART_RECEIVER, Run, nginx_reload_commands
 from units.changes.manifest import HOST, Manifest

@@ -8,10 +8,10 @@ from typing import Final
 from hookd.model.app import App
 from hookd.model.ids import is_app
 from units.adopt import state
-from units.apps.accounts import release_accounts
+from units.apps.accounts.users import release_accounts
 from units.apps.changes import BUILD_VARIABLES, VARIABLES
 from units.apps.manage import Server
-from units.apps.services import stop_commands
+from units.apps.running.services import stop_commands
 from units.changes.accounts import remove_accounts
 from units.changes.apply import Echo, Installer
 from units.changes.change import DAEMON_RELOAD, Absent, Change, Run, nginx_reload_commands

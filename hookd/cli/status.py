@@ -76,7 +76,7 @@ def _read_units(app: App) -> "Sequence[Unit]":
     """Return the states of the app's systemd units."""
     if not app.uses_systemd:
         return ()
-    from units.apps.services import unit_states
+    from units.apps.running.services import unit_states
 
     return unit_states(app)
 

@@ -15,9 +15,9 @@ from units.adopt.discover import ProjectFacts
 from units.adopt.discovery import variables
 from units.adopt.discovery.untracked import RESERVED, fixed_directories
 from units.adopt.state import Adoption
-from units.apps.account_rules import ownership_conflicts
+from units.apps.accounts.rules import ownership_conflicts
 from units.apps.conflicts import earlier_variables
-from units.apps.options import AddOptions, app_table
+from units.apps.table.options import AddOptions, app_table
 from units.apps.variables import describe_problems
 from units.changes.manifest import Manifest
 from units.system import layout

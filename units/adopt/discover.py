@@ -16,8 +16,8 @@ from units.adopt.discovery.gunicorn_options import GunicornOptions, read_options
 from units.adopt.discovery.nginx_sites import NginxSite, rewrite_site
 from units.adopt.discovery.service import OldService, ServiceUser
 from units.adopt.discovery.untracked import UntrackedKind, UntrackedPath, classify, fixed_directories
-from units.apps.git_access import as_worker
-from units.apps.unit_users import read_unit_users, user_problems
+from units.apps.accounts.unit_users import read_unit_users, user_problems
+from units.apps.repository.git_access import as_worker
 from units.system import disk, layout
 from units.system.errors import Refused
 from units.system.nginx_config import config_files

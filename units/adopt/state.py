@@ -7,7 +7,7 @@ from typing import Any
 from hookd.model.app import App
 from hookd.model.tables.fields import Section
 from units.adopt.discovery.nginx_sites import NginxSite
-from units.apps.options import parse_app
+from units.apps.table.options import parse_app
 from units.system import disk, layout
 
 

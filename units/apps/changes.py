@@ -12,7 +12,7 @@ from hookd.model.app import App
 from hookd.model.tables.service import COLOURS
 from hookd.model.units.phases import phases_of
 from hookd.model.units.processes import all_processes, timer_units
-from units.apps.accounts import account_changes
+from units.apps.accounts.users import account_changes
 from units.changes.change import (
     DAEMON_RELOAD,
     RESTART_RECEIVER,

@@ -11,10 +11,10 @@ from hookd.model.catalogue import Catalogue
 from hookd.model.tables.service import COLOURS
 from hookd.model.units.phases import possible_units_of_phases, units_of_phases
 from hookd.model.units.processes import units_beside
-from units.apps.account_rules import ownership_conflicts
+from units.apps.accounts.rules import ownership_conflicts
+from units.apps.accounts.unit_users import existing_unit_problems
 from units.apps.changes import VARIABLES, units_of
-from units.apps.credentials import credential_conflicts
-from units.apps.unit_users import existing_unit_problems
+from units.apps.table.credentials import credential_conflicts
 from units.changes.manifest import Manifest
 from units.render.app import health_socket, listen_address
 from units.system import disk, layout

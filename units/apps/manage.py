@@ -12,14 +12,14 @@ from hookd.model.settings import Settings
 from hookd.model.tables.processes import stop_seconds
 from hookd.model.units.phases import possible_units_of_phases
 from hookd.model.units.processes import units_beside
-from units.apps.accounts import release_accounts
+from units.apps.accounts.users import release_accounts
 from units.apps.changes import InitialContents, app_changes, app_toml
 from units.apps.conflicts import add_conflicts, earlier_variables, edit_conflicts
-from units.apps.git_access import as_worker
 from units.apps.move import moving, must_move
-from units.apps.options import parse_app
+from units.apps.repository.git_access import as_worker
+from units.apps.running.services import end_commands, stop_commands
 from units.apps.secrets import new_secret
-from units.apps.services import end_commands, stop_commands
+from units.apps.table.options import parse_app
 from units.apps.variables import variable_conflicts
 from units.changes.apply import Echo, Installer, conflicts
 from units.changes.change import DAEMON_RELOAD, RESTART_RECEIVER, RUN_SECONDS, Absent, Change, Changes, Run

@@ -8,10 +8,10 @@ from hookd.files.policies import Policy, data_policy
 from hookd.files.repair import AttributeMismatch, links_are_protected, protection_command
 from hookd.model.app import App
 from hookd.model.settings import AppPaths, Settings
-from units.apps import services
-from units.apps.accounts import account_changes
-from units.apps.lock import app_lock
+from units.apps.accounts.users import account_changes
 from units.apps.permissions import check_permissions
+from units.apps.running import services
+from units.apps.running.lock import app_lock
 from units.changes.apply import Installer
 from units.changes.manifest import Manifest
 from units.system import disk

@@ -13,14 +13,14 @@ from hookd.cli.common import fail, print_line, print_next, sudo_command
 from hookd.model.app import App
 from hookd.model.git_hosts import GitHost
 from units.apps import manage
-from units.apps.accounts import default_user
+from units.apps.accounts.users import default_user
 from units.apps.changes import VARIABLES, InitialContents
-from units.apps.found import PAGE, page_of, with_findings
-from units.apps.git_access import accept_host_keys, check_access, make_deploy_key
-from units.apps.inspection import Branch, Head, Inspector, UnreadableRepository, server_inspector
-from units.apps.keys import parse_change, set_key
 from units.apps.manage import Server
-from units.apps.options import AddOptions, app_table, parse_remote, with_data_place
+from units.apps.repository.git_access import accept_host_keys, check_access, make_deploy_key
+from units.apps.repository.inspection import Branch, Head, Inspector, UnreadableRepository, server_inspector
+from units.apps.table.findings import PAGE, page_of, with_findings
+from units.apps.table.keys import parse_change, set_key
+from units.apps.table.options import AddOptions, app_table, parse_remote, with_data_place
 from units.cli import common
 from units.cli.apps import prepare_repository_access, print_webhook_settings
 from units.cli.edit import read_app_file

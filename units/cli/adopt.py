@@ -16,8 +16,8 @@ from units.adopt.edits import with_edits
 from units.adopt.execute import AdoptionExecutor
 from units.adopt.prepare import all_changes, prepare, shared_file_changes
 from units.adopt.state import Adoption, Stage
-from units.apps.git_access import check_access
 from units.apps.manage import Server
+from units.apps.repository.git_access import check_access
 from units.changes.apply import Installer
 from units.cli import common
 from units.cli.apps import prepare_repository_access, print_webhook_settings, sender_option

@@ -12,9 +12,9 @@ from hookd.model.app import App
 from hookd.model.git_hosts import GitHost
 from units.adopt.execute import undo_adoption
 from units.apps import secrets
-from units.apps.git_access import accept_host_keys, make_deploy_key
 from units.apps.manage import Server, is_partly_installed, remove
-from units.apps.options import parse_remote
+from units.apps.repository.git_access import accept_host_keys, make_deploy_key
+from units.apps.table.options import parse_remote
 from units.cli import common
 from units.cli.edit import read_app_file
 from units.system import layout

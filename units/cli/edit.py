@@ -11,10 +11,10 @@ from hookd.cli.progress import EXIT_CODES
 from hookd.model.app import App
 from hookd.model.deployment import Status
 from units.apps import manage
-from units.apps.git_access import check_access
-from units.apps.keys import set_keys
-from units.apps.options import parse_app
 from units.apps.permissions import check_permissions
+from units.apps.repository.git_access import check_access
+from units.apps.table.keys import set_keys
+from units.apps.table.options import parse_app
 from units.apps.variables import require_plain_variables
 from units.cli.common import (
     dry_run_option,

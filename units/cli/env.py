@@ -16,8 +16,8 @@ from hookd.model.app import App
 from hookd.model.decision import Verdict
 from hookd.model.text import printable
 from hookd.variables import MAX_BYTES
-from units.apps import services
 from units.apps.environment import check_name, read_variables, set_variable, unset_variable, variables_file
+from units.apps.running import services
 from units.cli.common import host_lock, requires_root, retry_failed
 
 # A longer value is refused.

@@ -13,8 +13,8 @@ from hookd.model.app import App
 from hookd.model.decision import Verdict
 from hookd.model.settings import AppPaths
 from hookd.model.units.backup import backup_kind
-from units.apps.restore import RestoreFailed
-from units.apps.restore import restore as restore_backup
+from units.apps.running.restore import RestoreFailed
+from units.apps.running.restore import restore as restore_backup
 from units.cli.common import FAILED, requires_root, yes_option
 
 

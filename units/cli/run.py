@@ -12,7 +12,7 @@ from hookd.config import Config
 from hookd.model.app import App
 from hookd.model.decision import Verdict
 from hookd.model.text import printable
-from units.apps.run import prepare_run, run_command, run_timer
+from units.apps.running.command import prepare_run, run_command, run_timer
 from units.cli.common import requires_root
 
 # As of timeout(1).

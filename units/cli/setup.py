@@ -7,7 +7,8 @@ import click
 
 from hookd.cli.common import app_argument, fail, find_app, print_line, print_next
 from hookd.model.app import App
-from units.apps import secrets, services
+from units.apps import secrets
+from units.apps.running import services
 from units.cli.common import (
     FAILED,
     dry_run_option,

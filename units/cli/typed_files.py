@@ -11,11 +11,11 @@ from click.core import ParameterSource
 
 from hookd.variables import misread
 from units.apps import secrets
-from units.apps.accounts import default_user
+from units.apps.accounts.users import default_user
 from units.apps.changes import InitialContents
 from units.apps.manage import Server
-from units.apps.options import complete_table
-from units.apps.own_file import add_user, require_shared_files
+from units.apps.table.options import complete_table
+from units.apps.table.own_file import add_user, require_shared_files
 from units.apps.variables import describe_problems
 from units.system.errors import Refused
 

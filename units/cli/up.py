@@ -17,10 +17,10 @@ from hookd.cli.main import main
 from hookd.commands import edit_command
 from hookd.config import Config, ConfigError
 from hookd.model.ids import is_app
-from units.apps.found import PAGE, page_of, with_findings
-from units.apps.inspection import Branch, Head, Inspector
-from units.apps.keys import parse_change, set_key, set_keys
-from units.apps.options import parse_app
+from units.apps.repository.inspection import Branch, Head, Inspector
+from units.apps.table.findings import PAGE, page_of, with_findings
+from units.apps.table.keys import parse_change, set_key, set_keys
+from units.apps.table.options import parse_app
 from units.cli.plan.agree import Findings, Proposal, settle
 from units.cli.plan.show import show_plan
 from units.cli.plan.variables import Places, list_unset

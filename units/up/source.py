@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from hookd.http_probe import parse_health_url
 from hookd.model.ids import is_app
-from units.apps.options import full_name_of, parse_remote, sender_of
+from units.apps.table.options import full_name_of, parse_remote, sender_of
 from units.finders.plan import Plan
 from units.system.errors import HostError
 from units.system.run import CommandFailed, run

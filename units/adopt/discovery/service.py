@@ -10,7 +10,7 @@ from typing import Final
 from hookd.http_probe import NoAnswer, parse_address, request_status
 from hookd.model.tables.health import Health
 from hookd.model.units.systemctl import parse_show
-from units.apps.services import sockets_of
+from units.apps.running.services import sockets_of
 from units.system.errors import Refused
 from units.system.run import run
 from units.system.systemd import read_properties

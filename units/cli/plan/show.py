@@ -7,8 +7,8 @@ from typing import Any, Final
 import click
 
 from hookd.cli.common import print_line, styled
-from units.apps.found import PAGE
-from units.apps.inspection import Head
+from units.apps.repository.inspection import Head
+from units.apps.table.findings import PAGE
 from units.cli.plan.variables import is_own_secret
 from units.finders.plan import Finding, Plan
 

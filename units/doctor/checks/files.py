@@ -13,7 +13,7 @@ from hookd.files.policies import OwnershipError
 from hookd.model.app import App
 from units.apps import permissions
 from units.apps.changes import InitialContents, app_changes
-from units.apps.credentials import credential_conflicts
+from units.apps.table.credentials import credential_conflicts
 from units.changes.change import Change, Changes, File, Run
 from units.changes.manifest import Manifest
 from units.doctor.context import AS_ROOT, HostContext

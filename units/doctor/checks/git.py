@@ -14,7 +14,7 @@ from hookd.model.decision import Assessment, Lag, Verdict, block_reason, remedy
 from hookd.model.deployment import Trigger
 from hookd.model.journal import AppState
 from hookd.queue.published import read_status
-from units.apps.git_access import as_worker, worker_command_line, worker_environment
+from units.apps.repository.git_access import as_worker, worker_command_line, worker_environment
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok, warning
 from units.system import layout

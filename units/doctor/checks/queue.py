@@ -13,7 +13,7 @@ from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Status, Trigge
 from hookd.model.text import format_duration
 from hookd.queue import rq_keys
 from hookd.queue.deployments import DeploymentStore
-from units.apps.git_access import worker_command_line
+from units.apps.repository.git_access import worker_command_line
 from units.doctor.context import HostContext
 from units.doctor.finding import Finding, error, ok, warning
 from units.system import layout

@@ -14,8 +14,8 @@ from typing import Final
 
 from hookd.model.app import App
 from hookd.model.units.systemctl import SUDO, SYSTEMCTL, sudo_commands
-from units.apps.account_rules import is_power_group
-from units.apps.git_access import as_worker
+from units.apps.accounts.rules import is_power_group
+from units.apps.repository.git_access import as_worker
 from units.changes.accounts import User
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok

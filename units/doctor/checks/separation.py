@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from hookd.model.app import App
-from units.apps.account_rules import ownership_conflicts
-from units.apps.unit_users import unit_user_problems
+from units.apps.accounts.rules import ownership_conflicts
+from units.apps.accounts.unit_users import unit_user_problems
 from units.doctor.context import HostContext
 from units.doctor.finding import Finding, error, warning
 from units.system.accounts import groups_of

@@ -9,7 +9,7 @@ from hookd.commands import edit_command
 from hookd.model.app import App
 from hookd.model.units.phases import phases_of
 from hookd.variables import UnusableVariables, find_problems, parse
-from units.apps.unit_users import unit_variables
+from units.apps.accounts.unit_users import unit_variables
 from units.doctor.context import AS_ROOT, HostContext
 from units.doctor.finding import CannotCheck, Finding, error, warning
 from units.system import disk, layout

@@ -12,7 +12,7 @@ from hookd.model.catalogue import Catalogue
 from hookd.model.settings import Settings
 from tests.support.apps import app
 from tests.support.users import as_nobody, open_directory
-from units.apps import unit_users
+from units.apps.accounts import unit_users
 from units.doctor.checks import git, variables
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.support.rendered import make_entry
-from tests.unit.units.apps.test_options import SSH, app_of
+from tests.unit.units.apps.table.test_options import SSH, app_of
 from units.apps.changes import InitialContents, app_changes, units_of
-from units.apps.options import AddOptions
+from units.apps.table.options import AddOptions
 from units.changes.change import Changes, Directory, File, Run
 
 UNIT = File(Path("/etc/systemd/system/shop.socket"), "[Socket]\n")

@@ -94,7 +94,7 @@ def test_privileged_group_is_refused(group: str) -> None:
 @pytest.mark.threat(69)
 @pytest.mark.parametrize("group", ["sudo", "docker", "hookd-queue", "manager"])
 def test_powerful_group_of_user_is_refused(monkeypatch: pytest.MonkeyPatch, group: str) -> None:
-    monkeypatch.setattr("units.apps.account_rules.groups_of", lambda _: {"alice", "cdrom", group})
+    monkeypatch.setattr("units.apps.accounts.rules.groups_of", lambda _: {"alice", "cdrom", group})
     (found,) = told(entry("shop", ownership={"user": "alice"}))
     assert found == f"ownership.user: alice is in the group {group}\n    next: sudo gpasswd --delete alice {group}"
 

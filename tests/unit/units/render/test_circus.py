@@ -7,7 +7,7 @@ import pytest
 from circus.util import replace_gnu_args
 
 from hookd.model.tables.service import Service
-from units.apps.options import parse_app
+from units.apps.table.options import parse_app
 from units.render.circus import CircusApp, CircusConfig, circus_app
 from units.system.errors import Refused
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.repository import Repository
-from units.apps.options import parse_app
+from units.apps.table.options import parse_app
 from units.system.errors import HostError
 from units.up.home import Home
 from units.up.source import app_name, first_table, repository_url

@@ -7,7 +7,7 @@ import pytest
 
 from hookd.variables import parse
 from tests.unit.units.cli.plan.plans import ENTRY, PLACES, PLAN, typed
-from units.apps.found import with_findings
+from units.apps.table.findings import with_findings
 from units.cli.plan import agree, variables
 from units.cli.plan.agree import Proposal, settle
 from units.finders.plan import Plan

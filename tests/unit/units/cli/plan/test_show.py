@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.units.cli.plan.plans import PLAN
-from units.apps.inspection import Head
+from units.apps.repository.inspection import Head
 from units.cli.plan.show import show_plan
 
 HEAD = Head("/mirror", "0123456789abcdef", "main")

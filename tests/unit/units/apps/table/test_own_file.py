@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from units.apps.own_file import add_user, require_shared_files
+from units.apps.table.own_file import add_user, require_shared_files
 from units.system.errors import Refused
 
 

@@ -8,7 +8,15 @@ import pytest
 from hookd.model.app import App
 from hookd.model.git_hosts import GitHost
 from units.apps.changes import app_toml
-from units.apps.options import BLUE_GREEN_MIB, AddOptions, Remote, app_table, complete_table, parse_app, parse_remote
+from units.apps.table.options import (
+    BLUE_GREEN_MIB,
+    AddOptions,
+    Remote,
+    app_table,
+    complete_table,
+    parse_app,
+    parse_remote,
+)
 from units.system.errors import Refused
 
 SSH = AddOptions("shop", "git@git.example.org:acme/shop.git")

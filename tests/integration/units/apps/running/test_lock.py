@@ -11,8 +11,8 @@ import pytest
 from hookd.model.settings import Settings
 from tests.support.rendered import SHOP
 from units.apps import move
-from units.apps.lock import app_lock
 from units.apps.move import moving
+from units.apps.running.lock import app_lock
 from units.changes.apply import Installer
 from units.changes.manifest import Manifest
 from units.system.errors import HostError
@@ -25,7 +25,7 @@ from worker.process.lock import lock_holder
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Return the settings of a host without a deployment, whose worker is a user of this machine."""
     user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-    monkeypatch.setattr("units.apps.lock.pwd.getpwnam", lambda name: user)
+    monkeypatch.setattr("units.apps.running.lock.pwd.getpwnam", lambda name: user)
     return Settings(state=tmp_path)
 
 
@@ -82,8 +82,8 @@ def test_no_first_deployment_during_a_move(settings: Settings, monkeypatch: pyte
     monkeypatch.setattr(move, "links_are_protected", lambda: True)
     monkeypatch.setattr(move, "account_changes", lambda app: ())
     monkeypatch.setattr(move, "give_files", lambda app, of: ())
-    monkeypatch.setattr("units.apps.services.active_services", lambda app: [])
-    monkeypatch.setattr("units.apps.services.stop", lambda app: seen.append(is_locked(settings)))
+    monkeypatch.setattr("units.apps.running.services.active_services", lambda app: [])
+    monkeypatch.setattr("units.apps.running.services.stop", lambda app: seen.append(is_locked(settings)))
     manifest = Manifest(settings.state / "manifest.json")
     with moving(SHOP, settings, manifest, Installer(manifest, "app:shop", lambda line: None)):
         seen.append(is_locked(settings))

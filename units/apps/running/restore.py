@@ -9,9 +9,9 @@ from hookd.files.backups import RESTORE_OUTPUT, RESTORED, Backup
 from hookd.model.app import App
 from hookd.model.settings import AppPaths, Settings
 from hookd.model.units.backup import restore_unit
-from units.apps.health import is_healthy_in_time
-from units.apps.lock import app_lock
-from units.apps.services import active_services, start, stop
+from units.apps.running.health import is_healthy_in_time
+from units.apps.running.lock import app_lock
+from units.apps.running.services import active_services, start, stop
 from units.apps.variables import require_plain_variables
 from units.changes.apply import Echo
 from units.system import disk

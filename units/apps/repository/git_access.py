@@ -6,7 +6,7 @@ from typing import Final
 
 from hookd.commands import edit_command
 from hookd.variables import UnusableVariables, parse
-from units.apps.options import Remote
+from units.apps.table.options import Remote
 from units.system import disk, layout
 from units.system.errors import HostError
 from units.system.run import CommandFailed, run, succeeds

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.support.rendered import make_entry
-from units.apps import unit_users
-from units.apps.unit_users import existing_unit_problems, unit_user_problems
+from units.apps.accounts import unit_users
+from units.apps.accounts.unit_users import existing_unit_problems, unit_user_problems
 
 COMMAND = "{{ path={0} ; argv[]={0} ; flags={1} ; start_time=[n/a] ; pid=0 ; status=0/0 }}"
 ORDINARY = {

@@ -12,7 +12,7 @@ from typing import Final
 
 from hookd.model.app import App
 from hookd.model.units.systemctl import parse_show
-from units.apps.account_rules import is_power_group, user_conflicts
+from units.apps.accounts.rules import is_power_group, user_conflicts
 from units.system import layout
 from units.system.accounts import group_names
 from units.system.errors import Reason

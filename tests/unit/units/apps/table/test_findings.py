@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from units.apps.found import page_of, with_findings
+from units.apps.table.findings import page_of, with_findings
 from units.finders.plan import Finding, Plan
 
 ENTRY = Finding("service.entry", "shop:app", "shop.py, line 3", proposed=False)

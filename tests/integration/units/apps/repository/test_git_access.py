@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from units.apps import git_access
+from units.apps.repository import git_access
 from units.system import layout
 from units.system.errors import HostError
 

@@ -7,8 +7,8 @@ import pytest
 from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
 from tests.support.rendered import BLOG, SHOP, make_entry
-from units.apps import accounts
-from units.apps.accounts import account_changes, default_user
+from units.apps.accounts import users
+from units.apps.accounts.users import account_changes, default_user
 from units.changes.accounts import Group, User
 from units.changes.change import Run
 from units.changes.manifest import Manifest, Resource
@@ -87,8 +87,8 @@ def test_shared_account_changes_hands(manifest: Manifest, monkeypatch: pytest.Mo
     manifest.resources += [Resource("app:shop", kind, name) for kind, name in kinds.items()]  # type: ignore[arg-type]
     manifest.resources += [Resource("app:shop", "group", "old")]
     removed: list[Resource] = []
-    monkeypatch.setattr(accounts, "remove_accounts", lambda _, found, *__, **___: removed.extend(found))
-    accounts.release_accounts(manifest, "app:shop", [own("blog", "team")], print, dry_run=False)
+    monkeypatch.setattr(users, "remove_accounts", lambda _, found, *__, **___: removed.extend(found))
+    users.release_accounts(manifest, "app:shop", [own("blog", "team")], print, dry_run=False)
     assert removed == [Resource("app:shop", "group", "old")]
     assert {(left.scope, left.kind) for left in manifest.resources if left.name != "old"} == {
         ("app:blog", kind) for kind in kinds

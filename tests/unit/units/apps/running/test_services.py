@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.rendered import SHOP
-from units.apps import services
+from units.apps.running import services
 from units.changes.manifest import Manifest, Resource
 from units.system import layout
 

@@ -11,7 +11,7 @@ from hookd.model.catalogue import Catalogue
 from hookd.model.ids import is_app
 from hookd.model.tables.files import Ownership
 from hookd.model.units.phases import build_user
-from units.apps.account_rules import ownership_conflicts
+from units.apps.accounts.rules import ownership_conflicts
 from units.changes.accounts import GROUPS, Group, User, remove_accounts
 from units.changes.apply import Echo, Installer
 from units.changes.change import Change, Directory, Run

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from units.apps.keys import has_key, set_key
+from units.apps.table.keys import has_key, set_key
 from units.finders.plan import Finding, Plan
 
 # The page of the health check, which becomes a part of `health.url`.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from units.apps.git_access import as_worker, worker_environment
+from units.apps.repository.git_access import as_worker, worker_environment
 from units.finders.plan import Plan
 from units.system import layout
 from units.system.errors import HostError

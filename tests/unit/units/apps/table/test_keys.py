@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from units.apps.keys import parse_change, set_key, set_keys
+from units.apps.table.keys import parse_change, set_key, set_keys
 from units.system.errors import Refused
 
 FILE = (
