@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.report import first_line, machine, options, table, times
 from hookd.files.build_owner import COMPLETE_MARK
-from hookd.files.policies import Policy
+from hookd.files.ownership.policies import Policy
 from hookd.model.app import App
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.ids import new_deployment_id

@@ -25,7 +25,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Iterable[str]]]] = {
         "units.cli.doctor": ("doctor", "permissions"),
     },
     "Apps": {
-        "units.cli.apps": ("app",),
+        "units.cli.app.commands": ("app",),
         "units.cli.run": ("run",),
         "units.cli.env": ("env",),
         "units.cli.setup": ("start", "stop", "restart", "secret"),

@@ -1,6 +1,6 @@
 """Files on shared directories.
 
-Map: `safe_open` (opening and walking) · `policies` (the wanted attributes) · `attributes` (the found ones) ·
-`repair` (one path's mismatch and its repair) · `audit` (a tree and its policy) · `data` (an app's data) ·
-`build_owner` (a build's trees change hands) · `backups` and `sqlite_copies` · `links` (atomic switch of a link).
+Map: `safe_open` (opening and walking) · `ownership` (owners and modes, compared and repaired) · `build_owner` (a
+build's trees change hands) · `written`, `in_use` (a release's files and processes) · `backups` and `sqlite_copies` ·
+`links` (atomic switch of a link).
 """

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from hookd.files.policies import Policy, code_policy, umask_of
+from hookd.files.ownership.policies import Policy, code_policy, umask_of
 from hookd.model.app import App
 from hookd.model.settings import Settings
 from tests.support.repository import Repository

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from hookd.files.audit import audit
-from hookd.files.policies import Policy, require_user, secret_policy
+from hookd.files.ownership.audit import audit
+from hookd.files.ownership.policies import Policy, require_user, secret_policy
 from hookd.files.safe_open import Unauditable
 from units.adopt import state
 from units.adopt.state import Adoption

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import tomlkit
 
-from hookd.files.policies import GROUP_READABLE, OWNER_READABLE, PRIVATE, WORLD_READABLE, WRITABLE
+from hookd.files.ownership.policies import GROUP_READABLE, OWNER_READABLE, PRIVATE, WORLD_READABLE, WRITABLE
 from hookd.model.app import App
 from hookd.model.tables.service import COLOURS
 from hookd.model.units.phases import phases_of

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hookd.files.audit import audit
-from hookd.files.policies import Policy, data_policy
-from hookd.files.repair import AttributeMismatch, links_are_protected, protection_command
+from hookd.files.ownership.audit import audit
+from hookd.files.ownership.policies import Policy, data_policy
+from hookd.files.ownership.repair import AttributeMismatch, links_are_protected, protection_command
 from hookd.model.app import App
 from hookd.model.settings import AppPaths, Settings
 from units.apps.accounts.users import account_changes

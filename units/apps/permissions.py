@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from hookd.files.audit import AuditFinding, audit
-from hookd.files.data import audit_data
-from hookd.files.policies import (
+from hookd.files.ownership.audit import AuditFinding, audit
+from hookd.files.ownership.data import audit_data
+from hookd.files.ownership.policies import (
     GROUP_READABLE,
     PRIVATE,
     OwnershipError,
@@ -23,7 +23,7 @@ from hookd.files.policies import (
     require_user,
     secret_policy,
 )
-from hookd.files.repair import AttributeMismatch
+from hookd.files.ownership.repair import AttributeMismatch
 from hookd.files.safe_open import Unauditable, descriptor_path, open_path
 from hookd.model.app import App
 from hookd.model.settings import AppPaths, Settings

@@ -11,7 +11,7 @@ import click
 
 from hookd.cli import common
 from hookd.config import Config, ConfigError, config_path, load_valid_apps
-from hookd.files.policies import OwnershipError
+from hookd.files.ownership.policies import OwnershipError
 from units.apps.permissions import check_permissions
 from units.doctor.finding import Finding, Level
 from units.doctor.report import Report

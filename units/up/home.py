@@ -11,7 +11,7 @@ from typing import Any, Final
 import tomlkit
 
 from hookd.config import Config, load, own_configs, own_directory
-from hookd.files.policies import PRIVATE
+from hookd.files.ownership.policies import PRIVATE
 from hookd.model.app import App
 from units.render.circus import CircusConfig, circus_app
 from units.render.templates import render

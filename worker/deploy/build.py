@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from hookd.files.policies import Policy, environment_policy, release_tree_policy
+from hookd.files.ownership.policies import Policy, environment_policy, release_tree_policy
 from hookd.model.deployment import StepName
 from hookd.model.ids import release_name
 from hookd.model.journal import AppState, Built

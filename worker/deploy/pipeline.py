@@ -10,7 +10,7 @@ from rq.timeouts import JobTimeoutException
 
 from hookd import freezes
 from hookd.eventlog import event
-from hookd.files.policies import Policy, umask_of
+from hookd.files.ownership.policies import Policy, umask_of
 from hookd.model.app import App
 from hookd.model.decision import Assessment, Verdict, remedy_hint
 from hookd.model.deployment import Status, StepName, Trigger

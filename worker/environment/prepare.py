@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.files.build_owner import COMPLETE_MARK
-from hookd.files.policies import Policy, environment_policy
+from hookd.files.ownership.policies import Policy, environment_policy
 from hookd.model.hint import Hint, HintKind
 from worker.context import Task
 from worker.environment.base import find_base, find_link, link_environment

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Final
 
-from hookd.files.attributes import group_name, user_name
-from hookd.files.audit import AuditFinding, audit
-from hookd.files.policies import (
+from hookd.files.ownership.attributes import group_name, user_name
+from hookd.files.ownership.audit import AuditFinding, audit
+from hookd.files.ownership.policies import (
     WRITABLE,
     Acl,
     OwnershipError,
@@ -20,7 +20,7 @@ from hookd.files.policies import (
     require_group,
     secret_policy,
 )
-from hookd.files.repair import AttributeMismatch
+from hookd.files.ownership.repair import AttributeMismatch
 from hookd.files.safe_open import Unauditable
 from hookd.model.hint import Hint, HintKind, LogOnlyHint, render_hint
 from hookd.model.tables.files import Ownership

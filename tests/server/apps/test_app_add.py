@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from hookd.files.attributes import ACCESS_ACL, DEFAULT_ACL, readers_acl
+from hookd.files.ownership.attributes import ACCESS_ACL, DEFAULT_ACL, readers_acl
 from tests.support.server.commands import Done, account
 from tests.support.server.machine import Machine
 from tests.support.server.servers import Servers

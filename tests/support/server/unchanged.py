@@ -12,7 +12,7 @@ _PYTHON: Final = "/opt/hookd/current/venv/bin/python"
 _SCRIPT: Final = """
 import json, os, sys
 from hookd.cli import main
-import units.cli.adopt, units.cli.apps, units.cli.edit, units.cli.setup
+import units.cli.app.adopt, units.cli.app.commands, units.cli.app.edit, units.cli.setup
 
 answers = []
 for arguments in json.load(sys.stdin):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.cli.common import sudo_command
-from hookd.files.attributes import user_name
+from hookd.files.ownership.attributes import user_name
 from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
 from hookd.model.ids import is_app

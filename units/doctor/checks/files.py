@@ -9,7 +9,7 @@ from typing import Final
 
 from hookd.config import Problem
 from hookd.credentials import read_secrets
-from hookd.files.policies import OwnershipError
+from hookd.files.ownership.policies import OwnershipError
 from hookd.model.app import App
 from units.apps import permissions
 from units.apps.changes import InitialContents, app_changes

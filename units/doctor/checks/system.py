@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from hookd.files.repair import protection_command
+from hookd.files.ownership.repair import protection_command
 from hookd.model.app import App
 from hookd.model.tables.limits import Limits
 from units.doctor.context import HostContext

@@ -25,7 +25,7 @@ RIGHT = "shop: all paths match the policy group"
 @pytest.fixture(autouse=True)
 def _protected_links(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repair as on a kernel that protects hard links, whatever this machine does."""
-    monkeypatch.setattr("hookd.files.repair.links_are_protected", lambda: True)
+    monkeypatch.setattr("hookd.files.ownership.repair.links_are_protected", lambda: True)
 
 
 @pytest.fixture
@@ -187,8 +187,8 @@ def test_dropped_attributes_are_no_repair(at: Host, uploads: Path, call: str) ->
     """Some network file systems accept a change and keep what they had."""
     path = make(uploads / "a.db", "root", "root", 0o400)
     code = (
-        "import pwd\nfrom pathlib import Path\nfrom hookd.files.data import audit_data\n"
-        "from hookd.files.policies import Policy\nweb = pwd.getpwnam('www-data')\n"
+        "import pwd\nfrom pathlib import Path\nfrom hookd.files.ownership.data import audit_data\n"
+        "from hookd.files.ownership.policies import Policy\nweb = pwd.getpwnam('www-data')\n"
         f"policy, place = Policy(web.pw_uid, web.pw_gid), Path({str(uploads)!r})\n"
         "print(*audit_data(place, policy, frozenset({0}), repairs=True), sep='\\n')"
     )

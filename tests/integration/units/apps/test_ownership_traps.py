@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hookd.files.attributes import user_name
+from hookd.files.ownership.attributes import user_name
 from tests.support.hosts import WEB, WORKER, Host, host
 from units.apps.permissions import PermissionReport, check_permissions
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hookd.files.policies import OwnershipError
+from hookd.files.ownership.policies import OwnershipError
 from tests.support.hosts import WEB, WORKER, Host, host
 from units.apps.permissions import PermissionReport, check_permissions
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from hookd.config import Config
-from hookd.files.attributes import FileAttributes
-from hookd.files.audit import AuditFinding
-from hookd.files.repair import AttributeMismatch
+from hookd.files.ownership.attributes import FileAttributes
+from hookd.files.ownership.audit import AuditFinding
+from hookd.files.ownership.repair import AttributeMismatch
 from hookd.files.safe_open import Unauditable
 from hookd.model.catalogue import Catalogue
 from hookd.model.settings import Settings

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from hookd.files.audit import audit
 from hookd.files.build_owner import COMPLETE_MARK
-from hookd.files.policies import Policy
+from hookd.files.ownership.audit import audit
+from hookd.files.ownership.policies import Policy
 from hookd.model.deployment import Status
 from hookd.model.journal import AppState, Built, Good, Quarantined, Switched
 from tests.support.processes import wait_for

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from hookd.files.policies import GROUP_READABLE, WORLD_READABLE, Acl, Policy, umask_of
+from hookd.files.ownership.policies import GROUP_READABLE, WORLD_READABLE, Acl, Policy, umask_of
 from hookd.model.hint import Hint, HintKind
 from hookd.model.tables.files import Ownership
 from tests.support.users import another_group, as_nobody, open_directory

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hookd.files.attributes import ACCESS_ACL, DEFAULT_ACL, readers_acl
-from hookd.files.audit import audit
-from hookd.files.policies import GROUP_READABLE, Acl, Policy, environment_policy
+from hookd.files.ownership.attributes import ACCESS_ACL, DEFAULT_ACL, readers_acl
+from hookd.files.ownership.audit import audit
+from hookd.files.ownership.policies import GROUP_READABLE, Acl, Policy, environment_policy
 from hookd.model.tables.files import Ownership
 from tests.support.hosts import WEB, WORKER, Host, host
 from tests.support.processes import PROJECT

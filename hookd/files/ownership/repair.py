@@ -7,7 +7,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Final
 
-from hookd.files.attributes import FileAttributes, read_attributes, set_attributes
+from hookd.files.ownership.attributes import FileAttributes, read_attributes, set_attributes
 from hookd.model.text import printable
 
 _PROTECTED: Final = Path("/proc/sys/fs/protected_hardlinks")

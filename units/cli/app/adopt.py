@@ -20,7 +20,7 @@ from units.apps.manage import Server
 from units.apps.repository.git_access import check_access
 from units.changes.apply import Installer
 from units.cli import common
-from units.cli.apps import prepare_repository_access, print_webhook_settings, sender_option
+from units.cli.app.commands import prepare_repository_access, print_webhook_settings, sender_option
 from units.system import layout
 from units.system.errors import HostError, Refused
 

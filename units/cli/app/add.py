@@ -22,8 +22,8 @@ from units.apps.table.findings import PAGE, page_of, with_findings
 from units.apps.table.keys import parse_change, set_key
 from units.apps.table.options import AddOptions, app_table, parse_remote, with_data_place
 from units.cli import common
-from units.cli.apps import prepare_repository_access, print_webhook_settings
-from units.cli.edit import read_app_file
+from units.cli.app.commands import prepare_repository_access, print_webhook_settings
+from units.cli.app.edit import read_app_file
 from units.cli.plan.agree import Proposal, settle
 from units.cli.plan.show import show_plan
 from units.cli.plan.variables import Places, is_interactive, list_unset

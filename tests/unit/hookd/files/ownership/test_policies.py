@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hookd.files.attributes import FileAttributes, format_acl, readers_acl
-from hookd.files.policies import (
+from hookd.files.ownership.attributes import FileAttributes, format_acl, readers_acl
+from hookd.files.ownership.policies import (
     GROUP_READABLE,
     OWNER_READABLE,
     PRIVATE,
@@ -23,7 +23,7 @@ from hookd.files.policies import (
     secret_policy,
     umask_of,
 )
-from hookd.files.repair import AttributeMismatch
+from hookd.files.ownership.repair import AttributeMismatch
 from hookd.files.safe_open import Unauditable
 from hookd.model.app import App
 from hookd.model.settings import Settings

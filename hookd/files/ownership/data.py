@@ -11,9 +11,9 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Final
 
-from hookd.files.attributes import FileAttributes, has_acl
-from hookd.files.policies import Policy
-from hookd.files.repair import AttributeMismatch, Repairer
+from hookd.files.ownership.attributes import FileAttributes, has_acl
+from hookd.files.ownership.policies import Policy
+from hookd.files.ownership.repair import AttributeMismatch, Repairer
 from hookd.files.safe_open import (
     PATH_FLAGS,
     Directory,

@@ -16,7 +16,7 @@ from units.apps.manage import Server, is_partly_installed, remove
 from units.apps.repository.git_access import accept_host_keys, make_deploy_key
 from units.apps.table.options import parse_remote
 from units.cli import common
-from units.cli.edit import read_app_file
+from units.cli.app.edit import read_app_file
 from units.system import layout
 from units.uninstall import user_variables
 
@@ -27,7 +27,7 @@ sender_option = click.option(
 
 @click.group(
     cls=LazyGroup,
-    modules={"add": "units.cli.add", "adopt": "units.cli.adopt", "edit": "units.cli.edit"},
+    modules={"add": "units.cli.app.add", "adopt": "units.cli.app.adopt", "edit": "units.cli.app.edit"},
     epilog="Example: sudo hookd app show shop",
 )
 def app() -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 from stat import S_IFREG, S_ISDIR, S_ISLNK, S_ISREG, S_IXUSR
 from typing import Final
 
-from hookd.files.attributes import (
+from hookd.files.ownership.attributes import (
     ACCESS_ACL,
     FileAttributes,
     has_acl,
     read_acl,
     readers_acl,
 )
-from hookd.files.policies import Modes, Policy
-from hookd.files.repair import AttributeMismatch, Repairer
+from hookd.files.ownership.policies import Modes, Policy
+from hookd.files.ownership.repair import AttributeMismatch, Repairer
 from hookd.files.safe_open import (
     PATH_FLAGS,
     Directory,
