@@ -73,7 +73,9 @@ class OnServer:
         self.shop = Shop(server, re.sub(r"[^a-z0-9]+", "-", app.name.lower()))
         self.bare = self.shop.repository.bare
         shutil.rmtree(self.bare)
-        take_commit(app, source, self.bare)
+        with tempfile.TemporaryDirectory() as aside:  # git follows no path into another process's root
+            take_commit(app, source, Path(aside) / "bare.git")
+            shutil.copytree(Path(aside) / "bare.git", self.bare)
         server.run("chown", "-R", "root:root", f"/{self.bare.relative_to(server.disk)}")
         server.write(f"/root/{app.name}.env", app.variables)
         self.shop.allow_reading()
