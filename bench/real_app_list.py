@@ -23,7 +23,10 @@ class RealApp:
 
 _PERSON: Final = {"username": "ada", "email": "ada@example.org", "password": "correct-horse"}
 _POSTGRES: Final = "POSTGRES_SERVER=localhost\nPOSTGRES_USER=app\nPOSTGRES_PASSWORD=app\nPOSTGRES_DB=app\n"
-_FULL_STACK: Final = "PROJECT_NAME=tried\nFIRST_SUPERUSER=ada@example.org\nFIRST_SUPERUSER_PASSWORD=correct-horse\nSECRET_KEY=long-and-random\n"
+_FULL_STACK: Final = (
+    "PROJECT_NAME=tried\nSECRET_KEY=long-and-random\n"
+    "FIRST_SUPERUSER=ada@example.org\nFIRST_SUPERUSER_PASSWORD=correct-horse\n"
+)
 APPS: Final = (
     RealApp(
         "microblog",
