@@ -89,7 +89,7 @@ class OnServer:
         with visitors(self.shop.machine, self.shop.domain, self.app.page, per_second=_PER_SECOND) as crowd:
             for _ in range(number):
                 commit = push_empty(self._git)
-                record = self.shop.ending(self.shop.deliver(commit), _SECONDS)
+                record = self.shop.ending(self.shop.deliver(commit, ref=f"refs/heads/{_BRANCH}"), _SECONDS)
                 if record["status"] != "succeeded":
                     return 1, str(record["cause"])
         failures = "".join(f"{one}\n" for one in crowd.failures[:20])
