@@ -105,8 +105,9 @@ class OnServer:
         return str(ask(self.shop.machine, self.shop.domain, "/").status)
 
     def log(self) -> str:
-        """Return the log of the newest deployment."""
-        return self.shop.machine.run("hookd", "logs", self.shop.name, check=False).stdout
+        """Return the log of the newest deployment, and what the app's units have printed."""
+        deployment = self.shop.machine.run("hookd", "logs", self.shop.name, check=False).stdout
+        return deployment + self.shop.machine.journal(f"{self.shop.name}*")
 
     def end(self) -> None:
         """Remove the application."""

@@ -194,7 +194,8 @@ def _own_command(project: Project, serving: Serving) -> Service:
     source = serving.source
     findings = [Finding("service.command", words, source, proposed=True)]
     if directories:
-        findings.append(Finding("shared.directories", directories, source, proposed=True))
+        shared = [project.place(directory) for directory in directories]
+        findings.append(Finding("shared.directories", shared, source, proposed=True))
     remarks = [
         f"{source} starts its own server, which listens on a port: set service.listen to it, such as 127.0.0.1:{port}."
     ]

@@ -129,6 +129,28 @@ def test_missing_variable_of_a_build() -> None:
     assert shown("djenviron", "build")[1] == "sudo hookd env set --build shop DATABASE_URL"
 
 
+@pytest.mark.parametrize(
+    "frames",
+    [
+        ["    os.makedirs(app.instance_path)", '  File "<frozen os>", line 225, in makedirs'],
+        [
+            "    Path(app.instance_path).mkdir()",
+            '  File "/usr/lib/python3.11/pathlib.py", line 1116, in mkdir',
+            "    os.mkdir(self, mode)",
+        ],
+        ["    os.mkdir(app.instance_path)"],
+    ],
+    ids=["makedirs", "Path.mkdir", "os.mkdir"],
+)
+def test_directory_to_make_is_shared(frames: list[str]) -> None:
+    """A directory is named itself, where the app cannot make it."""
+    error = f"OSError: [Errno 30] Read-only file system: '{app().root}/releases/000001-2ac89889f4cc/web/instance'"
+    lines = ["Traceback (most recent call last):", '  File "web/shop.py", line 24, in create_app', *frames, error]
+    cause = find_cause("check", lines, app())
+    assert cause and cause.hint
+    assert render_hint(cause.hint, "shop") == f"{EDIT} shared.directories='[\"web/instance\"]'"
+
+
 def test_shared_directories_are_kept() -> None:
     cause = find_cause("check", outputs()["permission"], app(shared={"directories": ["uploads"]}))
     assert cause and cause.hint
