@@ -63,6 +63,7 @@ class OnServer:
         server.run("chown", "-R", "root:root", self.bare)
         server.write(f"/root/{app.name}.env", app.variables)
         server.shell(_NEW_DATABASE)
+        self.answers = ""
         self.shop.allow_reading()
 
     def up(self) -> tuple[int, str]:
@@ -75,8 +76,8 @@ class OnServer:
 
     def fill(self) -> str:
         """Submit the forms, and return the end of what stands in the way."""
-        for path, fields in self.app.forms:
-            self.visitor.submit(path, fields)
+        pages = [self.visitor.submit(path, fields) for path, fields in self.app.forms]
+        self.answers = "\n".join(pages)
         return self.kept()
 
     def kept(self) -> str:
@@ -107,7 +108,7 @@ class OnServer:
     def log(self) -> str:
         """Return the log of the newest deployment, and what the app's units have printed."""
         deployment = self.shop.machine.run("hookd", "logs", self.shop.name, check=False).stdout
-        return deployment + self.shop.machine.journal(f"{self.shop.name}*")
+        return deployment + self.shop.machine.journal(f"{self.shop.name}*") + self.answers
 
     def end(self) -> None:
         """Remove the application."""
