@@ -196,6 +196,16 @@ def test_health_cause(text: str, command: str, fault: Fault | None) -> None:
     assert fault is None or cause.fault is fault
 
 
+def test_silent_server_of_its_own() -> None:
+    """A server that was told no port does not answer on the socket that it was given."""
+    service = {"units": "hookd", "command": ["python", "run.py"], "handover": "restart"}
+    text = "unix:/run/hookd-apps/shop.sock:/ gives no answer for 4.7 s when its 30 s were over (health.deadline)"
+    cause = health_cause(text, app(service=service))
+    assert cause.hint == Hint(HintKind.SET_KEY, "service.listen=…")
+    told = {**service, "listen": "127.0.0.1:5000"}
+    assert health_cause(text, app(service=told)).hint == Hint(HintKind.SET_KEY, "health.deadline=60")
+
+
 def test_limit_is_doubled() -> None:
     cause = limit_cause("npm printed nothing for 120 s (limits.silence_seconds)", "limits.silence_seconds", app())
     assert cause.hint == Hint(HintKind.SET_KEY, "limits.silence_seconds=240")
