@@ -97,8 +97,8 @@ class _Request:
 
     @property
     def given(self) -> set[str]:
-        """The keys that the options set."""
-        return {*self.values, *([PAGE] if self.options["health"] else [])}
+        """The keys that the options set, and the app's port, which hookd chooses."""
+        return {*self.values, "service.listen", *([PAGE] if self.options["health"] else [])}
 
     def table(self, branch: str, port: int, plan: Plan, findings: Findings) -> dict[str, Any]:
         """Return the app's table: the options over the findings."""

@@ -1,14 +1,16 @@
 """Reads a plan that a process without rights printed. A parent with rights trusts no text of it."""
 
-from typing import Annotated, Any, Final
+import re
+from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, model_validator
 
 _KEYS: Final = (
-    r"service\.(?:directory|entry|worker_class|command|workers|threads)|dependencies\.(?:file|python|extras|groups)|"
+    r"service\.(?:directory|entry|worker_class|command|listen|workers|threads)|dependencies\.(?:file|python|extras|groups)|"
     r"build\.(?:commands|environment)|release\.commands|(?:processes|timers)\.[a-z][a-z0-9-]{0,31}|"
     r"shared\.(?:directories|files)|site\.static|health\.(?:page|status)"
 )
+_ADDRESS: Final = re.compile(r"127\.0\.0\.1:[1-9]\d{1,4}")
 _MAX_BYTES: Final = 1 << 20
 
 
@@ -30,6 +32,12 @@ class _Finding(BaseModel, frozen=True, extra="forbid"):
     value: Annotated[int, Field(ge=0, le=100_000)] | Text | Texts | Commands | Table
     source: Text
     proposed: bool
+
+    @model_validator(mode="after")
+    def _listens_here(self) -> Self:
+        if self.key == "service.listen" and not _ADDRESS.fullmatch(str(self.value)):
+            raise ValueError("a port of this host alone")
+        return self
 
 
 class _Variable(BaseModel, frozen=True, extra="forbid"):

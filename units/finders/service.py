@@ -194,11 +194,10 @@ def _own_command(project: Project, serving: Serving) -> Service:
     source = serving.source
     findings = [Finding("service.command", words, source, proposed=True)]
     if directories:
-        findings.append(Finding("shared.directories", directories, source, proposed=True))
+        shared = [project.place(directory) for directory in directories]
+        findings.append(Finding("shared.directories", shared, source, proposed=True))
+    findings.append(Finding("service.listen", f"127.0.0.1:{port}", source, proposed=True))
     remarks = [
-        f"{source} starts its own server, which listens on a port: set service.listen to it, such as 127.0.0.1:{port}."
-    ]
-    remarks += [
         f"{one} stands for the container's directory: give its full path if the server needs one."
         for one in directories
     ]

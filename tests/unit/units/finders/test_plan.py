@@ -27,6 +27,40 @@ def test_health_page_is_found(files: dict[str, str], page: str) -> None:
     assert (values["health.page"], values["health.status"]) == (page, "<500" if page == "/" else 200)
 
 
+@pytest.mark.parametrize(
+    ("app", "more"),
+    [
+        (
+            "from flask import Flask\napp = Flask(__name__)\napp.config['UPLOAD_FOLDER'] = 'uploads'\n",
+            {"backend/static/a.css": ""},
+        ),
+        (
+            "from starlette.applications import Starlette\nfrom starlette.staticfiles import StaticFiles\n"
+            "from starlette.routing import Mount\nUPLOAD_DIR = 'uploads'\n"
+            "app = Starlette(routes=[Mount('/static', app=StaticFiles(directory='static'))])\n",
+            {"backend/static/a.css": ""},
+        ),
+    ],
+    ids=["Flask", "Starlette"],
+)
+def test_paths_count_from_the_top(app: str, more: dict[str, str]) -> None:
+    """Shared and static directories lie in the release, while commands run in the app's directory."""
+    values = values_of({"backend/app.py": app, "backend/requirements.txt": "flask\nstarlette\n", **more})
+    assert values["service.directory"] == "backend"
+    assert values["shared.directories"] == ["backend/uploads"]
+    assert values["site.static"] == {"/static/": "backend/static"}
+
+
+def test_own_data_counts_from_the_top() -> None:
+    """A server's data directory and the scheduler's file lie beside the app."""
+    files = {
+        "web/Procfile": "web: python -m shop -d /datastore\n",
+        "web/shop.py": "import http.server\nhttp.server.HTTPServer(('', 80), None).serve_forever()\n",
+        "web/requirements.txt": "",
+    }
+    assert values_of(files, "web")["shared.directories"] == ["web/datastore"]
+
+
 def test_only_directory_is_taken() -> None:
     files = {
         "README.md": "",
@@ -99,6 +133,8 @@ def test_plan_survives_its_json() -> None:
         {"more": 1},
         {"findings": [asdict(Finding("service.preflight", "x", "y"))]},
         {"findings": [asdict(Finding("service.entry\n", "x", "y"))]},
+        {"findings": [asdict(Finding("service.listen", "0.0.0.0:5000", "y"))]},
+        {"findings": [asdict(Finding("service.listen", "unix:/run/hookd/hookd.sock", "y"))]},
         {"findings": [asdict(Finding("build.commands", [["a\nb"]], "y"))]},
         {"findings": [asdict(Finding("service.entry", {"a": {"b": "c"}}, "y"))]},
         {"variables": [{"name": "A B", "source": "", "needed": True, "example": None, "secret": False}]},
