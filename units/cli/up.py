@@ -75,7 +75,7 @@ def up(repo: str | None, name: str | None, dry_run: bool, **options: Any) -> Non
     home.require_short_path()
     if home.exists:
         _change(home, options, dry_run=dry_run)
-    elif not _set_up(_Request(home, url, options, dry_run)):
+    elif not _set_up(_Request(home, url, options, _values(options), dry_run)):
         return
     if not dry_run:
         _run(home)
@@ -83,17 +83,13 @@ def up(repo: str | None, name: str | None, dry_run: bool, **options: Any) -> Non
 
 @dataclass(frozen=True)
 class _Request:
-    """A typed command for an app that is not there yet."""
+    """A typed command for an app that is not there yet. `values` are those that the options set, by key."""
 
     home: Home
     url: str
     options: Mapping[str, Any]
+    values: Mapping[str, Any]
     dry_run: bool
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """The values that the options set, by key."""
-        return _option_values(self.options) | dict(map(parse_change, self.options["changes"]))
 
     @property
     def given(self) -> set[str]:
@@ -107,6 +103,11 @@ class _Request:
         for key, value in self.values.items():
             set_key(table, key, value)
         return with_own_command(with_findings(table, findings, page=page))
+
+
+def _values(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of all options, by key. Raises Refused for a change that is not KEY=VALUE."""
+    return _option_values(options) | dict(map(parse_change, options["changes"]))
 
 
 def _option_values(options: Mapping[str, Any]) -> dict[str, Any]:
