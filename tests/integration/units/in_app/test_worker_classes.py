@@ -153,7 +153,8 @@ class Site:
             )
         try:
             if status == "200":
-                wait_for(lambda: log.read_text().count("takes requests") == self._kind.workers, what=f"the workers, {log}")
+                number = self._kind.workers
+                wait_for(lambda: log.read_text().count("takes requests") == number, what=f"the workers, {log}")
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
