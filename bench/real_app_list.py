@@ -68,7 +68,7 @@ APPS: Final = (
         kept=("/", "watched.example.org"),
     ),
     RealApp("healthchecks", "29b5ec251059034b79e0120e2ff0c3e35d7bd9f8", page="/accounts/login/"),
-    RealApp("whoogle-search", "13e52132e3b45328de4146818762c891b7e3d6f4"),
+    RealApp("whoogle-search", "13e52132e3b45328de4146818762c891b7e3d6f4", page="/healthz"),
     RealApp("bakerydemo", "8e2b625755d8942412d5b7627b146a795933b8b2"),
     RealApp("starlette-example", "4c220b3be4aca49dfc2b507dfde26f0bad2349b4"),
     RealApp("flasky", "3beedd640b9146b0bd65c8c2ecf402b01798bc33"),
