@@ -1,4 +1,4 @@
-"""What hookd adds to an environment: gunicorn, the packages of its worker classes, setuptools for an old Python."""
+"""The packages that hookd adds to an environment: gunicorn, those of its worker classes, setuptools."""
 
 import re
 from pathlib import Path
