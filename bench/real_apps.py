@@ -76,7 +76,7 @@ class OnServer:
 
     def fill(self) -> str:
         """Submit the forms, and return the end of what stands in the way."""
-        pages = [self.visitor.submit(path, fields) for path, fields in self.app.forms]
+        pages = [self.visitor.submit(*form) for form in self.app.forms]
         self.answers = "\n".join(pages)
         return self.kept()
 
@@ -94,7 +94,7 @@ class OnServer:
                 if record["status"] != "succeeded":
                     return 1, str(record["cause"])
         failures = "".join(f"{one}\n" for one in crowd.failures[:20])
-        print(f"{self.app.name}: {crowd.number} requests, {len(crowd.failures)} failed, slowest {crowd.slowest:.2f} s")
+        print(f"  {crowd.number} requests, {len(crowd.failures)} failed, slowest {crowd.slowest:.2f} s", flush=True)
         return 0, failures
 
     def _git(self, *arguments: str) -> str:
@@ -215,7 +215,7 @@ def try_app(attempt: OnServer | OnThisMachine, pushes: int, logs: Path) -> tuple
         if status == 0:
             first = attempt.page()
             kept = attempt.fill()
-            ended, more = attempt.push(pushes)
+            ended, more = _push(attempt, pushes)
             output += more
             second = attempt.page() if ended == 0 else "failed"
             kept = attempt.kept() if kept == "kept" else f"{kept} at first"
@@ -224,6 +224,14 @@ def try_app(attempt: OnServer | OnThisMachine, pushes: int, logs: Path) -> tuple
         return attempt.app.name, live, first, second, kept, f"{seconds:.1f}"
     finally:
         attempt.end()
+
+
+def _push(attempt: OnServer | OnThisMachine, pushes: int) -> tuple[int, str]:
+    """Push, and report a server that is too busy to answer as a failure."""
+    try:
+        return attempt.push(pushes)
+    except AssertionError as error:
+        return 1, str(error)
 
 
 @contextmanager
