@@ -9,6 +9,12 @@ from tests.support.environments import Installer, installed
 from tests.support.installation import CACHE
 from worker.errors import CommandFailed
 
+
+def of_lock(venv: Path) -> dict[str, str]:
+    """Return the packages without the setuptools that an old Python gets from the real index."""
+    return {name: version for name, version in installed(venv).items() if name != "setuptools"}
+
+
 PROJECT = """\
 [tool.poetry]
 name = "shop"
@@ -76,8 +82,8 @@ def at(tmp_path: Path) -> Installer:
 
 
 def test_packages_and_extras(at: Installer) -> None:
-    assert installed(at.install(FILES, environment=INDEX)) == {"packaging": "25.0", "shop": "0.1.0"}
-    more = installed(at.install(FILES, environment=INDEX, extras=["toml"]))
+    assert of_lock(at.install(FILES, environment=INDEX)) == {"packaging": "25.0", "shop": "0.1.0"}
+    more = of_lock(at.install(FILES, environment=INDEX, extras=["toml"]))
     assert more == {"packaging": "25.0", "shop": "0.1.0", "tomli": "2.2.1"}
 
 
@@ -90,5 +96,5 @@ def test_outdated_lock(at: Installer) -> None:
 def test_package_without_its_directory(at: Installer) -> None:
     """Poetry cannot build it, and the app is imported from the release."""
     files = {"pyproject.toml": PROJECT, "poetry.lock": LOCK}
-    assert installed(at.install(files, environment=INDEX)) == {"packaging": "25.0"}
+    assert of_lock(at.install(files, environment=INDEX)) == {"packaging": "25.0"}
     assert "warning: the project is not installed as a package" in at.log
