@@ -1,6 +1,6 @@
 """The table of an app's file from a plan: what was found, and what a person sets over it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final
 
 from units.apps.table.keys import has_key, set_key
@@ -17,16 +17,34 @@ def page_of(plan: Plan) -> str:
 
 
 def with_findings(table: Mapping[str, Any], findings: Iterable[Finding], *, page: str | None = None) -> dict[str, Any]:
-    """Return a table with the findings whose keys are free in it. Those of the health check go with its found page.
+    """Return a table with the findings whose keys are free in it, also with those inside of a found table.
 
-    `page` is the one that a person chose.
+    Those of the health check go with its found page, and `page` is the one that a person chose.
     """
     result: dict[str, Any] = {key: _copied(value) for key, value in table.items()}
     for finding in findings:
-        is_other_page = page is not None and finding.key.startswith("health.")
-        if finding.key != PAGE and not is_other_page and not has_key(result, finding.key):
-            set_key(result, finding.key, finding.value)
+        is_other_page = page is not None and is_of_health(finding)
+        if finding.key != PAGE and not is_other_page:
+            _fill(result, finding)
     return result
+
+
+def is_of_health(finding: Finding) -> bool:
+    """Return True for the health check's page, and for what is known of that page."""
+    return finding.key.startswith("health.")
+
+
+def _fill(table: dict[str, Any], finding: Finding) -> None:
+    """Set a finding where its key is free. In a found table a person may have set some keys, and an empty one is none."""
+    if not has_key(table, finding.key):
+        set_key(table, finding.key, finding.value)
+        return
+    chosen: Any = table
+    for name in finding.key.split("."):
+        chosen = chosen.get(name) if isinstance(chosen, Mapping) else None
+    if chosen and isinstance(chosen, MutableMapping) and isinstance(finding.value, Mapping):
+        for name, inner in finding.value.items():
+            chosen.setdefault(name, inner)
 
 
 def _copied(value: Any) -> Any:

@@ -8,7 +8,7 @@ import click
 
 from hookd.cli.common import print_line, styled
 from units.apps.repository.inspection import Head
-from units.apps.table.findings import PAGE
+from units.apps.table.findings import PAGE, is_of_health
 from units.cli.plan.variables import is_own_secret
 from units.finders.plan import Finding, Plan
 
@@ -42,7 +42,8 @@ def show_plan(repository: str, head: Head, plan: Plan, given: Collection[str] = 
     """
     source = f"{repository}, branch {head.branch}, commit {head.commit[:12]}"
     print_line(f"\nFound in {source}: {plan.kind}", bold=True)
-    findings = [finding for finding in plan.findings if finding.key not in given]
+    left_out = {*given, *(finding.key for finding in plan.findings if PAGE in given and is_of_health(finding))}
+    findings = [finding for finding in plan.findings if finding.key not in left_out]
     _show_findings([finding for finding in findings if not finding.proposed])
     if proposed := [finding for finding in findings if finding.proposed]:
         print_line("Proposed, because it runs a command or moves data:", bold=True)
@@ -61,7 +62,8 @@ def _show_findings(findings: list[Finding]) -> None:
         option = _OPTIONS.get(finding.key, f"--set {finding.key}=…")
         value, where = _shown(finding.key, finding.value), styled(f"{finding.source}  {option}", dim=True)
         gap = "" if len(value) < _VALUE_WIDTH else f"\n{'':<{_TITLE_WIDTH + 3}}"
-        click.echo(f"  {styled(_title(finding.key)):<{_TITLE_WIDTH}} {styled(value):<{_VALUE_WIDTH}}{gap}{where}")
+        title = f"{_title(finding.key):<{_TITLE_WIDTH}}"  # Filled up first, because colours have a length, too.
+        click.echo(f"  {styled(title)} {styled(f'{value:<{_VALUE_WIDTH}}')}{gap}{where}")
 
 
 def _title(key: str) -> str:
@@ -78,6 +80,8 @@ def _shown(key: str, value: Any) -> str:
             return shlex.join(map(str, words))
         case [[*_], *_]:
             return " && ".join(shlex.join(map(str, words)) for words in value)
+        case [*words] if key == "service.command":
+            return shlex.join(map(str, words))
         case list() | tuple():
             return ", ".join(map(str, value))
         case Mapping() if key == "site.static":

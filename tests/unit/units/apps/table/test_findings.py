@@ -28,6 +28,19 @@ def test_set_keys_beat_findings(table: dict[str, Any], page: str | None, expecte
     assert repr(table) == before
 
 
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({"stop_seconds": 9}, {"stop_seconds": 9, "command": ["rq", "worker"]}),
+        ({"command": ["x"]}, {"command": ["x"]}),
+        ({}, {}),
+    ],
+)
+def test_found_tables_are_completed(chosen: dict[str, Any], expected: dict[str, Any]) -> None:
+    found = Finding("processes.rq", {"command": ["rq", "worker"]}, "Procfile, line 2", proposed=True)
+    assert with_findings({"processes": {"rq": chosen}}, (found,)) == {"processes": {"rq": expected}}
+
+
 def test_page_comes_from_the_plan() -> None:
     assert page_of(Plan("wsgi", (ENTRY, PAGE), (), (), ())) == "/up"
     assert page_of(Plan("wsgi", (ENTRY,), (), (), ())) == "/healthz"
