@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from hookd.model.plan import Finding, Plan
 from units.apps.keys import has_key, set_key
-from units.finders.plan import Finding, Plan
 
 # The page of the health check, which becomes a part of `health.url`.
 PAGE: Final = "health.page"

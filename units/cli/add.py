@@ -12,6 +12,7 @@ import tomlkit
 from hookd.cli.common import fail, print_line, print_next, sudo_command
 from hookd.model.app import App
 from hookd.model.git_hosts import GitHost
+from hookd.model.plan import Finding, Plan
 from hookd.variables import parse
 from units.apps import manage
 from units.apps.accounts import default_user
@@ -27,7 +28,6 @@ from units.cli.apps import prepare_repository_access, print_webhook_settings
 from units.cli.edit import read_app_file
 from units.cli.plan import Places, agree, ask_variables, is_interactive, list_unset, require_start, show_plan
 from units.cli.typed_files import completed_table, read_contents
-from units.finders.plan import Finding, Plan
 from units.setup import certify
 from units.system import layout
 from units.system.errors import Refused

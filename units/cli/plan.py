@@ -13,9 +13,9 @@ import click
 import tomlkit
 
 from hookd.cli.common import print_line, print_next, styled
+from hookd.model.plan import Finding, Plan, Variable
 from hookd.variables import value_problems, with_variable
 from units.apps.found import PAGE
-from units.finders.plan import Finding, Plan, Variable
 from units.system.errors import Refused
 
 # The options of a command that overrule a finding. All others are set by `--set KEY=VALUE`.

@@ -15,6 +15,7 @@ from hookd.cli.main import main
 from hookd.commands import edit_command
 from hookd.config import Config, ConfigError
 from hookd.model.ids import is_app
+from hookd.model.plan import Finding
 from hookd.variables import misread, parse
 from units.apps.found import PAGE, page_of, with_findings
 from units.apps.keys import parse_change, set_key
@@ -23,7 +24,6 @@ from units.apps.look import Source as Branch
 from units.apps.options import parse_app
 from units.apps.variables import describe_problems
 from units.cli.plan import Places, agree, ask_variables, list_unset, require_start, show_plan
-from units.finders.plan import Finding
 from units.system.errors import HostError, Refused
 from units.system.run import CommandFailed
 from units.up.home import Home, all_homes, create, default_home, free_port, write_settings

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from units.finders.plan import find_plan
-from units.finders.tree import Unreadable, open_tree
+from units.finders.repository.tree import Unreadable, open_tree
 
 _NAME: Final = re.compile(r"python(3\.\d+)")
 _MANAGED: Final = re.compile(r"cpython-(3\.\d+)\.\d+-linux")

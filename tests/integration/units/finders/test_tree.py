@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from hookd.model.plan import Plan
 from tests.support.processes import PROJECT
 from tests.support.repository import Repository
-from units.finders.plan import Plan
-from units.finders.tree import MAX_BYTES, Unreadable, open_tree
+from units.finders.repository.tree import MAX_BYTES, Unreadable, open_tree
 
 FLASK = "from flask import Flask\napp = Flask(__name__)\n"
 

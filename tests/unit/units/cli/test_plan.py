@@ -6,9 +6,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from hookd.model.plan import Finding, Plan, Variable
 from hookd.variables import parse
 from units.cli import plan as shown
-from units.finders.plan import Finding, Plan, Variable
 from units.system.errors import Refused
 
 ENTRY = Finding("service.entry", "shop:app", "shop.py, line 3", proposed=False)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.units.finders.layouts import FLASK, plan_of, values_of
-from units.finders.python import fitting_minors
+from units.finders.packages.python import fitting_minors
 
 HASHED = "flask==3.1 --hash=sha256:" + "0" * 64
 

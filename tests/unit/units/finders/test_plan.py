@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 import pytest
 
+from hookd.model.plan import Finding, Plan
 from tests.unit.units.finders.layouts import FASTAPI, FLASK, SETTINGS, django, plan_of, values_of
-from units.finders.plan import Finding, Plan
 
 
 @pytest.mark.parametrize(

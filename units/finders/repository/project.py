@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Final
 
-from units.finders import packages
-from units.finders.syntax import Module, parse
-from units.finders.tree import Tree
+from units.finders.repository import requirements as packages
+from units.finders.repository.syntax import Module, parse
+from units.finders.repository.tree import Tree
 
 # Bytes of Python that are parsed for one plan. 4 MB take about a second.
 _MAX_PARSED: Final = 1_000_000

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from units.finders import django
-from units.finders.finding import Finding, Found, Variable
-from units.finders.packages import read_json, table
-from units.finders.project import Project
-from units.finders.service import Service
-from units.finders.starts import dockerfiles
-from units.finders.syntax import Module, argument, assignments, keyword, source_of, text_of
-from units.finders.values import is_environment_reader, read_by_helper, variable_of
+from hookd.model.plan import Finding, Variable
+from units.finders.found import Found
+from units.finders.repository.project import Project
+from units.finders.repository.requirements import read_json, table
+from units.finders.repository.starts import dockerfiles
+from units.finders.repository.syntax import Module, argument, assignments, keyword, source_of, text_of
+from units.finders.repository.values import is_environment_reader, read_by_helper, variable_of
+from units.finders.web import django
+from units.finders.web.service import Service
 
 _EXAMPLE_FILE: Final = re.compile(
     r"(?:docker/|container/|deploy/)?(?:[\w-]*\.)?(?:env|\.env)(?:\.(?:example|sample|template|dist))?"

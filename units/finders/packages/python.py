@@ -6,17 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from units.finders.finding import Finding, Found
-from units.finders.packages import read_ini, read_json, read_toml, table
-from units.finders.project import Project
-from units.finders.starts import dockerfiles
-from units.finders.syntax import keyword, parse, text_of
+from hookd.model.plan import Finding
+from hookd.model.python_version import fitting_minors, pinned_minor
+from units.finders.found import Found
+from units.finders.repository.project import Project
+from units.finders.repository.requirements import read_ini, read_json, read_toml, table
+from units.finders.repository.starts import dockerfiles
+from units.finders.repository.syntax import keyword, parse, text_of
 
-_VERSION: Final = re.compile(r"(?:c?python-?)?(\d+)\.(\d+)(?:\.\d+)?(?:-dev|rc\d+)?", re.IGNORECASE)
 _IMAGE: Final = re.compile(r"(?:\S*/)?python:(\d+\.\d+)\S*(?:\s.*)?", re.IGNORECASE)
-_CLAUSE: Final = re.compile(r"(===?|!=|~=|>=|<=|>|<|\^|~)?\s*v?(\d+)(?:\.(\d+|\*))?(?:\.(\d+|\*))?\S*")
 _LOCKED: Final = re.compile(r'(?m)^requires-python = "([^"]+)"')
-_MINORS: Final = range(6, 30)
 # Django's oldest Python by its major version (https://docs.djangoproject.com/en/stable/faq/install/).
 _DJANGO: Final = {4: 8, 5: 10, 6: 12}
 
@@ -36,7 +35,7 @@ def find_python(project: Project, interpreters: Mapping[str, str]) -> Found:
     wishes = list(_wishes(project))
     if not wishes:
         return Found()
-    allowed = frozenset(_MINORS).intersection(*(one.minors for one in wishes if one.hard))
+    allowed = fitting_minors(">=3").intersection(*(one.minors for one in wishes if one.hard))
     wish = next((one for one in wishes if not one.hard), wishes[0])
     exact = (wish.minors & allowed if not wish.hard else None) or allowed
     if not interpreters:
@@ -75,11 +74,8 @@ def _nearest(usable: set[int], wanted: int, exact: set[int], interpreters: Mappi
 
 def _wishes(project: Project) -> Iterator[Wanted]:
     """Return all rules of the project, the first that counts first."""
-    for path, text in (
-        (".python-version", next(iter(project.lines(".python-version")), "")),
-        ("runtime.txt", next(iter(project.lines("runtime.txt")), "")),
-    ):
-        if wanted := _version(text.strip(), project.place(path)):
+    for path in (".python-version", "runtime.txt"):
+        if wanted := _version(next(iter(project.lines(path)), ""), project.place(path)):
             yield wanted
     pyproject = read_toml(project.read("pyproject.toml"))
     locked = _LOCKED.search((project.read("uv.lock") or "")[:2000])
@@ -104,10 +100,8 @@ def _wishes(project: Project) -> Iterator[Wanted]:
 
 
 def _version(text: str, source: str) -> Wanted | None:
-    match = _VERSION.fullmatch(text)
-    if match is None or match[1] != "3":
-        return None
-    return Wanted(f"3.{match[2]}", frozenset((int(match[2]),)), source, hard=False)
+    minor = pinned_minor(text)
+    return Wanted(minor, frozenset((int(minor.removeprefix("3.")),)), source, hard=False) if minor else None
 
 
 def _pipfile(project: Project) -> Iterator[Wanted]:
@@ -131,44 +125,5 @@ def _django(project: Project) -> Wanted | None:
     oldest = _DJANGO.get(int(pin[1])) if pin else None
     if pin is None or oldest is None:
         return None
-    minors = frozenset(minor for minor in _MINORS if minor >= oldest)
-    return Wanted(f">=3.{oldest}", minors, f"Django {pin[1]}", hard=True)
-
-
-def fitting_minors(rule: str) -> frozenset[int]:
-    """Return the minor versions of Python 3 that fit a rule of PEP 440 or Poetry, such as `>=3.9,<4` or `^3.9`."""
-    found: frozenset[int] = frozenset()
-    for alternative in rule.split("||"):
-        clauses = [
-            _CLAUSE.fullmatch(one.strip())
-            for one in re.split(r"[,\s]+", re.sub(r"([<>=!~^])\s+", r"\1", alternative))
-            if one.strip()
-        ]
-        fitting = (minor for minor in _MINORS if all(one is None or _fits(minor, one) for one in clauses))
-        found |= frozenset(fitting)
-    return found
-
-
-def _fits(minor: int, clause: re.Match[str]) -> bool:
-    """Return True if some patch release of 3.`minor` fits a clause."""
-    sign, major, given = clause[1] or "==", int(clause[2]), clause[3]
-    if given is None or given == "*":
-        return {">": major < 3, "<": major > 3, ">=": major <= 3, "<=": major >= 3, "!=": major != 3}.get(
-            sign, major == 3
-        )
-    wanted, version = (major, int(given)), (3, minor)
-    has_patch = clause[4] not in (None, "*")
-    match sign:
-        case ">=" | "~=" if sign == ">=" or not has_patch:
-            return version >= wanted and (sign == ">=" or major == 3)
-        case "^":
-            return version >= wanted and major == 3
-        case ">":
-            return version > wanted or (has_patch and version == wanted)
-        case "<=":
-            return version <= wanted
-        case "<":
-            return version < wanted or (has_patch and version == wanted and clause[4] != "0")
-        case "!=":
-            return version != wanted or has_patch
-    return version == wanted
+    rule = f">=3.{oldest}"
+    return Wanted(rule, fitting_minors(rule), f"Django {pin[1]}", hard=True)

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from units.finders.finding import Finding, Found, Variable
-from units.finders.project import Project
-from units.finders.service import Service
-from units.finders.syntax import Module, argument, assignments, dotted, keyword, text_of
-from units.finders.values import Value, Values, inside, variable_of
+from hookd.model.plan import Finding, Variable
+from units.finders.found import Found
+from units.finders.repository.project import Project
+from units.finders.repository.syntax import Module, argument, assignments, dotted, keyword, text_of
+from units.finders.repository.values import Value, Values, inside, variable_of
+from units.finders.web.service import Service
 
 _NAMES: Final = re.compile(
     r"(?i)^(?:\w+\.|config:)?(?:database(?:_(?:url|uri|path|file|name))?|\w+_database_uri|db|db_(?:path|file|url|name|uri)|sqlite(?:_(?:path|file|url|db|db_path|database))?|"

@@ -4,9 +4,9 @@ import posixpath
 import re
 from typing import Final
 
-from units.finders.project import Project
-from units.finders.service import Service, find_service
-from units.finders.tree import Tree
+from units.finders.repository.project import Project
+from units.finders.repository.tree import Tree
+from units.finders.web.service import Service, find_service
 
 PROJECT_FILES: Final = frozenset(
     "manage.py requirements.txt pyproject.toml Pipfile setup.py setup.cfg uv.lock poetry.lock pdm.lock pylock.toml "

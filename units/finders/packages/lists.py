@@ -3,9 +3,10 @@
 import re
 from typing import Final
 
-from units.finders.finding import Finding, Found
-from units.finders.packages import is_for_developers, is_requirements, read_toml, table
-from units.finders.project import Project
+from hookd.model.plan import Finding
+from units.finders.found import Found
+from units.finders.repository.project import Project
+from units.finders.repository.requirements import is_for_developers, is_requirements, read_toml, table
 
 _LOCKS: Final = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
 _PRODUCTION: Final = ("production", "prod", "server", "deploy", "web", "wsgi", "gunicorn", "heroku")

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from units.finders.project import Project
-from units.finders.shell import Command, expand, read_script, read_words
+from units.finders.repository.project import Project
+from units.finders.repository.shell import Command, expand, read_script, read_words
 
 _PROCFILE_LINE: Final = re.compile(r"\s*([A-Za-z0-9_-]+)\s*:\s*(.+)")
 _DOCKERFILE: Final = re.compile(r"(?:[\w.-]+/)?(?:Dockerfile(?:\.\w+)?|[\w-]+\.[Dd]ockerfile)")

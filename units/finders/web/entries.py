@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from units.finders.callables import Kind, factory_of, kind_of
-from units.finders.packages import read_toml, table
-from units.finders.project import Project, is_serving
-from units.finders.syntax import Module, text_of
+from units.finders.repository.project import Project, is_serving
+from units.finders.repository.requirements import read_toml, table
+from units.finders.repository.syntax import Module, text_of
+from units.finders.web.callables import Kind, factory_of, kind_of
 
 TARGET: Final = re.compile(r"[A-Za-z_][\w.]*(?::[A-Za-z_][\w.]*(?:\(.*\))?)?")
 _NAMES: Final = ("app", "application", "server", "wsgi", "asgi", "api")

@@ -5,12 +5,13 @@ import posixpath
 from collections.abc import Iterator
 from typing import Final
 
-from units.finders import django
-from units.finders.finding import Finding, Found
-from units.finders.project import Project
-from units.finders.service import Service
-from units.finders.syntax import Module, argument, keyword, source_of, text_of
-from units.finders.values import Values, inside
+from hookd.model.plan import Finding
+from units.finders.found import Found
+from units.finders.repository.project import Project
+from units.finders.repository.syntax import Module, argument, keyword, source_of, text_of
+from units.finders.repository.values import Values, inside
+from units.finders.web import django
+from units.finders.web.service import Service
 
 _FLASK: Final = frozenset(("Flask", "APIFlask", "Quart"))
 

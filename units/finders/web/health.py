@@ -5,11 +5,12 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from units.finders.finding import Finding, Found
-from units.finders.project import Project
-from units.finders.service import Service
-from units.finders.starts import dockerfiles
-from units.finders.syntax import Module, argument, dotted, keyword, source_of, text_of
+from hookd.model.plan import Finding
+from units.finders.found import Found
+from units.finders.repository.project import Project
+from units.finders.repository.starts import dockerfiles
+from units.finders.repository.syntax import Module, argument, dotted, keyword, source_of, text_of
+from units.finders.web.service import Service
 
 _PAGES: Final = (
     "healthz", "health", "up", "ping", "_health", "healthcheck", "health-check", "health_check", "livez", "readyz",

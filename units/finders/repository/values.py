@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from units.finders.project import Project
-from units.finders.syntax import Module, argument, assignments, dotted, keyword, running_statements, text_of
+from units.finders.repository.project import Project
+from units.finders.repository.syntax import Module, argument, assignments, dotted, keyword, running_statements, text_of
 
 ROOT: Final = "/.app"
 _MAX_DEPTH: Final = 12

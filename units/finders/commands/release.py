@@ -6,15 +6,16 @@ import shlex
 from collections.abc import Iterator
 from typing import Final
 
-from units.finders import django
-from units.finders.data import database_file
-from units.finders.entries import entry_in
-from units.finders.finding import Finding, Found, Variable
-from units.finders.project import Project
-from units.finders.service import Service
-from units.finders.shell import Command, read_script
-from units.finders.starts import procfile_starts, web_starts
-from units.finders.syntax import argument, source_of, text_of
+from hookd.model.plan import Finding, Variable
+from units.finders.data.written import database_file
+from units.finders.found import Found
+from units.finders.repository.project import Project
+from units.finders.repository.shell import Command, read_script
+from units.finders.repository.starts import procfile_starts, web_starts
+from units.finders.repository.syntax import argument, source_of, text_of
+from units.finders.web import django
+from units.finders.web.entries import entry_in
+from units.finders.web.service import Service
 
 Argv = list[str]
 _PRESTART: Final = ("prestart.sh", "scripts/prestart.sh", "release.sh", "scripts/release.sh", "bin/release")

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from units.finders.syntax import keyword, parse, source_of, texts_of
+from units.finders.repository.syntax import keyword, parse, source_of, texts_of
 
 Read = Callable[[str], str | None]
 

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from units.finders import django
-from units.finders.finding import Finding, Found
-from units.finders.project import Project, is_serving
-from units.finders.service import Service
-from units.finders.shell import Command, read_script
-from units.finders.starts import procfile_starts
-from units.finders.syntax import Module, argument, text_of
+from hookd.model.plan import Finding
+from units.finders.found import Found
+from units.finders.repository.project import Project, is_serving
+from units.finders.repository.shell import Command, read_script
+from units.finders.repository.starts import procfile_starts
+from units.finders.repository.syntax import Module, argument, text_of
+from units.finders.web import django
+from units.finders.web.service import Service
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _RESERVED: Final = frozenset(

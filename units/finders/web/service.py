@@ -4,15 +4,16 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from units.finders import django
-from units.finders.entries import Entry, entry_named, find_entry
-from units.finders.finding import Finding, Found, Variable
-from units.finders.packages import read_json, read_toml, table
-from units.finders.project import Project
-from units.finders.servers import Serving, gunicorn_values, number, read_serving, worker_class
-from units.finders.shell import Command
-from units.finders.starts import dockerfiles, file_named, web_starts
-from units.finders.syntax import Module, text_of
+from hookd.model.plan import Finding, Variable
+from units.finders.found import Found
+from units.finders.repository.project import Project
+from units.finders.repository.requirements import read_json, read_toml, table
+from units.finders.repository.shell import Command
+from units.finders.repository.starts import dockerfiles, file_named, web_starts
+from units.finders.repository.syntax import Module, text_of
+from units.finders.web import django
+from units.finders.web.entries import Entry, entry_named, find_entry
+from units.finders.web.servers import Serving, gunicorn_values, number, read_serving, worker_class
 
 _ENVIRONMENT_FILES: Final = (".flaskenv", ".env.example", ".env.sample", ".env")
 _CONFIG: Final = "gunicorn.conf.py"

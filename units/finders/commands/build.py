@@ -5,13 +5,14 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from units.finders import django
-from units.finders.finding import Finding, Found, Variable
-from units.finders.packages import read_json, table
-from units.finders.project import Project
-from units.finders.service import Service
-from units.finders.shell import Command, read_script
-from units.finders.starts import dockerfiles
+from hookd.model.plan import Finding, Variable
+from units.finders.found import Found
+from units.finders.repository.project import Project
+from units.finders.repository.requirements import read_json, table
+from units.finders.repository.shell import Command, read_script
+from units.finders.repository.starts import dockerfiles
+from units.finders.web import django
+from units.finders.web.service import Service
 
 Argv = list[str]
 _TOOLS: Final = {

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from units.finders.entries import TARGET, Entry, entry_in, entry_named, find_entry
-from units.finders.packages import normalized, read_ini, read_toml, table
-from units.finders.project import Project
-from units.finders.shell import Command, option
-from units.finders.starts import Start, file_named
+from units.finders.repository.project import Project
+from units.finders.repository.requirements import normalized, read_ini, read_toml, table
+from units.finders.repository.shell import Command, option
+from units.finders.repository.starts import Start, file_named
+from units.finders.web.entries import TARGET, Entry, entry_in, entry_named, find_entry
 
 _CLASSES: Final = {
     "sync": "sync", "gthread": "gthread", "gevent": "gevent", "eventlet": "eventlet", "meinheld": "gthread",

@@ -1,0 +1,1 @@
+"""Reads the files of a commit: its tree, its Python, its lists of packages, and its start commands."""
