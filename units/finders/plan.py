@@ -9,8 +9,8 @@ from hookd.model.plan import Finding, Plan, is_valid
 from units.finders.commands.build import find_build
 from units.finders.commands.processes import find_processes
 from units.finders.commands.release import find_release
-from units.finders.data.written import find_data, outermost
 from units.finders.data.variables import find_variables
+from units.finders.data.written import find_data, outermost
 from units.finders.found import Found
 from units.finders.packages.lists import find_dependencies
 from units.finders.packages.python import find_python

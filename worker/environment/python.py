@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from hookd.model.hint import Hint, HintKind
+from hookd.model.nested import table
 from hookd.model.phase import MANAGED_PYTHONS
 from hookd.model.python_version import fits, pinned_minor, to_specifier
 from worker.context import Task
-from worker.environment.project import decoded, table
+from worker.environment.project import decoded
 from worker.errors import CommandFailed, DeployError
 from worker.process.run import SYSTEM_PATH, Command, lines_of
 

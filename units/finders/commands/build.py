@@ -5,26 +5,17 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from hookd.model.nested import table
 from hookd.model.plan import Finding, Variable
+from units.finders.commands.npm import npm_builds
 from units.finders.found import Found
+from units.finders.repository.containers import dockerfiles
 from units.finders.repository.project import Project
-from units.finders.repository.requirements import read_json, table
 from units.finders.repository.shell import Command, read_script
-from units.finders.repository.starts import dockerfiles
 from units.finders.web import django
 from units.finders.web.service import Service
 
 Argv = list[str]
-_TOOLS: Final = {
-    "package-lock.json": "npm", "npm-shrinkwrap.json": "npm", "pnpm-lock.yaml": "pnpm", "yarn.lock": "yarn",
-    "bun.lock": "bun", "bun.lockb": "bun",
-}  # fmt: skip
-_INSTALL: Final = {
-    "npm": ["ci"], "pnpm": ["install", "--frozen-lockfile"], "yarn": ["install", "--frozen-lockfile"],
-    "bun": ["install", "--frozen-lockfile"],
-}  # fmt: skip
-_IN_DIRECTORY: Final = {"npm": "--prefix", "pnpm": "--dir", "yarn": "--cwd", "bun": "--cwd"}
-_NOT_SERVED: Final = re.compile(r"(?i)(?:^|/)(?:docs?|website|examples?|e2e|tests?|storybook|\.\w+|packages)(?:/|$)")
 _MANAGE: Final = ("collectstatic", "compress", "compilemessages")
 _PYTHON: Final = re.compile(r"(?:^|[\s&;])(?:flask (?!run)|python|manage\.py)")
 _URL: Final = re.compile(r"(?i)url|uri|dsn")
@@ -32,7 +23,7 @@ _URL: Final = re.compile(r"(?i)url|uri|dsn")
 
 def find_build(project: Project, service: Service, variables: tuple[Variable, ...]) -> Found:
     """Find the build commands, and the values that the app's code needs while it is built."""
-    parts = [*_packages(project), *_django(project, service), *_flask(project), *_translations(project)]
+    parts = [*npm_builds(project), *_django(project, service), *_flask(project), *_translations(project)]
     commands = [command for argvs, _ in parts for command in argvs]
     if not commands:
         return Found()
@@ -52,7 +43,7 @@ def _flask_app(service: Service) -> dict[str, str]:
 
 def _script_runs_app(project: Project) -> bool:
     """Return True if a script of package.json starts the app's code."""
-    scripts = table(read_json(project.read("package.json")), "scripts")
+    scripts = table(project.json("package.json"), "scripts")
     return any(isinstance(one, str) and _PYTHON.search(one) for one in scripts.values())
 
 
@@ -76,64 +67,8 @@ def _build_value(variable: Variable) -> str | None:
 
 def _docker_builds(project: Project) -> Iterator[Command]:
     for dockerfile in dockerfiles(project):
-        for _, line in dockerfile.builds:
+        for line in dockerfile.builds:
             yield from read_script(line)
-
-
-def _packages(project: Project) -> Iterator[tuple[list[Argv], str]]:
-    """Return the commands of the package.json that has a `build`: at the top, else in the only directory."""
-    found = [one for one in _package_files(project) if _build_script(project.tree.read(one))]
-    at_top = [one for one in found if posixpath.dirname(one) == (project.directory or "")]
-    for path in at_top or (found if len(found) == 1 else []):
-        directory = posixpath.relpath(posixpath.dirname(path) or ".", project.directory or ".")
-        tool, lock = _tool(project, posixpath.dirname(path))
-        where = posixpath.relpath(lock or ".", project.directory or ".") if lock is not None else directory
-        install = [tool, *_at(tool, where), *(_INSTALL[tool] if lock is not None else ["install"])]
-        if tool == "bun":
-            install = [tool, *_INSTALL[tool], *_at(tool, where)]
-        build = [tool, *_at(tool, directory), "run", "build"]
-        remove = ["rm", "-rf", posixpath.normpath(posixpath.join(where, "node_modules"))]
-        yield [install, build, remove], path
-
-
-def _package_files(project: Project) -> list[str]:
-    """Return the files package.json of the app, and those beside its directory in a monorepo."""
-    inside = [
-        project.place(path)
-        for path in project.paths
-        if posixpath.basename(path) == "package.json" and path.count("/") < 2
-    ]
-    beside = []
-    if project.directory:
-        parent = posixpath.dirname(project.directory)
-        beside = [
-            path
-            for path in project.tree.paths
-            if posixpath.basename(path) == "package.json" and posixpath.dirname(posixpath.dirname(path)) == parent
-        ]
-    return [path for path in dict.fromkeys([*inside, *beside]) if not _NOT_SERVED.search(posixpath.dirname(path))]
-
-
-def _build_script(text: str | None) -> bool:
-    return isinstance(table(read_json(text), "scripts").get("build"), str)
-
-
-def _tool(project: Project, directory: str) -> tuple[str, str | None]:
-    """Return the tool of the nearest lock file, and the lock's directory."""
-    files = set(project.tree.paths)
-    while True:
-        for lock, tool in _TOOLS.items():
-            if posixpath.join(directory, lock) in files:
-                return tool, directory
-        if not directory:
-            return "npm", None
-        directory = posixpath.dirname(directory)
-
-
-def _at(tool: str, directory: str) -> Argv:
-    if directory in ("", "."):
-        return []
-    return [f"{_IN_DIRECTORY[tool]}={directory}"] if tool == "bun" else [_IN_DIRECTORY[tool], directory]
 
 
 def _django(project: Project, service: Service) -> Iterator[tuple[list[Argv], str]]:
@@ -154,7 +89,7 @@ def _flask(project: Project) -> Iterator[tuple[list[Argv], str]]:
 
 def _translations(project: Project) -> Iterator[tuple[list[Argv], str]]:
     """Return the compilation of catalogues for Babel whose compiled form is not in the commit."""
-    if {"flask-babel", "babel", "flask-babelex", "quart-babel"}.isdisjoint(project.packages):
+    if {"flask-babel", "babel"}.isdisjoint(project.packages):
         return
     if catalogue := _uncompiled(project):
         root, _, name = catalogue.partition("/LC_MESSAGES/")
@@ -164,12 +99,6 @@ def _translations(project: Project) -> Iterator[tuple[list[Argv], str]]:
 
 def _uncompiled(project: Project, name: str | None = None) -> str | None:
     """Return the first catalogue of translations without its compiled form."""
-    return next(
-        (
-            path
-            for path in project.paths
-            if path.endswith(".po") and "/LC_MESSAGES/" in path and f"{path[:-3]}.mo" not in project.files
-            and (name is None or path.endswith(f"/{name}.po"))
-        ),
-        None,
-    )  # fmt: skip
+    ending = f"/{name}.po" if name else ".po"
+    catalogues = (path for path in project.paths if path.endswith(ending) and "/LC_MESSAGES/" in path)
+    return next((path for path in catalogues if f"{path[:-3]}.mo" not in project.files), None)

@@ -6,18 +6,16 @@ from itertools import islice
 from typing import Final
 
 from hookd.model.plan import Finding
+from hookd.model.process import PROCESS_NAME
 from units.finders.found import Found
 from units.finders.repository.project import Project, is_serving
-from units.finders.repository.shell import Command, read_script
+from units.finders.repository.shell import read_script
 from units.finders.repository.starts import procfile_starts
 from units.finders.repository.syntax import Module, argument, text_of
 from units.finders.web import django
 from units.finders.web.service import Service
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
-_RESERVED: Final = frozenset(
-    "backup blue build check dump green health in-use interim release restore run trial web".split()
-)
+_NAME: Final = re.compile(PROCESS_NAME)
 _SCHEDULE: Final = re.compile(r"beat_schedule|BEAT_SCHEDULE|add_periodic_task|CELERYBEAT_SCHEDULE")
 _MAX_READ: Final = 200
 _HUEY: Final = frozenset(("RedisHuey", "SqliteHuey", "PriorityRedisHuey", "RedisExpireHuey", "Huey", "MemoryHuey"))
@@ -41,17 +39,17 @@ def find_processes(project: Project, service: Service) -> Found:
     return Found(tuple(found), remarks=tuple(remarks))
 
 
-def process_name(text: str) -> str | None:
+def _process_name(text: str) -> str | None:
     """Return a name that hookd takes for a process, or None."""
     name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:32].strip("-")
-    return name if _NAME.fullmatch(name) and name not in _RESERVED else None
+    return name if _NAME.fullmatch(name) else None
 
 
 def _procfile(project: Project) -> Iterator[tuple[str, tuple[str, ...], str]]:
     for start in procfile_starts(project):
-        name = process_name(start.name)
+        name = _process_name(start.name)
         if name and start.name not in ("web", "release") and start.commands:
-            yield name, _without_shell(start.commands[-1]), start.source
+            yield name, start.commands[-1].argv, start.source
 
 
 def _daemons(project: Project, service: Service) -> Iterator[tuple[str, tuple[str, ...], str]]:
@@ -63,18 +61,11 @@ def _daemons(project: Project, service: Service) -> Iterator[tuple[str, tuple[st
         if key.strip() not in ("attach-daemon", "attach-daemon2", "smart-attach-daemon") or "%(" in value:
             continue
         for command in read_script(value.strip()):
-            words = _without_shell(command)
+            words = command.argv
             is_python = words[0].startswith("python")
             word = next((one for one in words[1:] if _NAME.fullmatch(one)), words[0]) if is_python else words[0]
-            if name := process_name(word):
+            if name := _process_name(word):
                 yield name, words, f"{path}, line {number}"
-
-
-def _without_shell(command: Command) -> tuple[str, ...]:
-    words = command.argv
-    if words[0].endswith("manage.py"):
-        words = ("python", words[0].removeprefix("./"), *words[1:])
-    return words
 
 
 def _queues(project: Project, service: Service) -> Iterator[tuple[str, tuple[str, ...], str]]:

@@ -4,6 +4,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from hookd.model.plan import Finding, Variable
@@ -111,36 +112,23 @@ def _is_alembic(path: str) -> bool:
 
 def _is_task(command: Command) -> bool:
     """Return True for a command of the framework, which is no build."""
-    words = command.words
-    known = command.program in ("flask", "alembic") or "manage.py" in " ".join(words[:2])
-    return known and _BUILD_WORDS.isdisjoint(words)
+    known = command.program in ("flask", "alembic") or "manage.py" in " ".join(command.words[:2])
+    return known and _BUILD_WORDS.isdisjoint(command.words)
 
 
 def _is_python(command: Command) -> bool:
     """Return True for a command of Python or of a framework without a variable left."""
-    is_ours = (
-        command.program in ("flask", "alembic")
-        or command.program.startswith("python")
-        or "manage.py" in command.words[0]
-    )
+    is_ours = command.is_python or command.program in ("flask", "alembic", "manage.py")
     return is_ours and not any("$" in word for word in command.words)
 
 
 def _argv(command: Command) -> Argv:
     """Return the words to run: with the environment's Python, and without questions."""
-    words = list(command.words)
-    if words[0].endswith("manage.py"):
-        words = ["python", words[0].removeprefix("./"), *words[1:]]
-    if "/" in words[0]:
-        words[0] = words[0].rpartition("/")[2]
-    if (
-        "migrate" in words
-        and any(word.endswith("manage.py") for word in words)
-        and not {"--noinput", "--no-input"} & {*words}
-    ):
-        words.append("--noinput")
-    given = [f"{name}={value}" for name, value in command.variables.items()]
-    return ["env", *given, *words] if given else words
+    words = command.words if command.program == "manage.py" else (command.program, *command.words[1:])
+    is_django = any(word.endswith("manage.py") for word in words)
+    if is_django and "migrate" in words and {"--noinput", "--no-input"}.isdisjoint(words):
+        words = (*words, "--noinput")
+    return list(replace(command, words=words).argv)
 
 
 def _with_flask_app(

@@ -6,20 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
+from hookd.model.nested import table
 from hookd.model.plan import Finding, Variable
 from units.finders.found import Found
+from units.finders.repository.containers import image_values
+from units.finders.repository.examples import example_values
 from units.finders.repository.project import Project
-from units.finders.repository.requirements import read_json, table
-from units.finders.repository.starts import dockerfiles
 from units.finders.repository.syntax import Module, argument, assignments, keyword, source_of, text_of
 from units.finders.repository.values import is_environment_reader, read_by_helper, variable_of
 from units.finders.web import django
 from units.finders.web.service import Service
 
-_EXAMPLE_FILE: Final = re.compile(
-    r"(?:docker/|container/|deploy/)?(?:[\w-]*\.)?(?:env|\.env)(?:\.(?:example|sample|template|dist))?"
-)
-_LINE: Final = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _SECRET: Final = re.compile(
     r"(?i)(?:^|_)(?:secret|key|password|passwd|pass|token|salt|credentials?|dsn)(?:_|$)|SECRET|PASSWORD"
@@ -47,17 +44,16 @@ _ON: Final = re.compile(r"(?i)\b(?:true|on|1|yes)\b")
 def find_variables(project: Project, service: Service, known: tuple[Variable, ...]) -> Found:
     """Find the variables. `known` ones of other finders come first and keep their examples."""
     certain = {one.name: one for one in (*_django_variables(project, service), *known)}
+    examples = example_values(project)
+    in_files = (Variable(name, source, example=value) for name, (value, source) in examples.items())
     found = dict(certain)
-    for one in _read_in_code(project, service):
+    for one in (*_read_in_code(project, service), *in_files, *_of_app_json(project)):
         before = found.get(one.name)
         found[one.name] = replace(before, needed=before.needed or one.needed) if before else one
-    examples = _examples(project)
-    for name, (value, source) in (*examples.items(), *_app_json(project).items()):
-        found.setdefault(name, Variable(name, source, example=value))
     remark, named = _open_secret(project, service)
-    for name in {*_needed_by_app_json(project), *named} & found.keys():
+    for name in {*named} & found.keys():
         found[name] = replace(found[name], needed=True)
-    docker = docker_values(project)
+    docker = image_values(project)
     listed = [
         one if one.name in certain else _complete(one, examples, docker)
         for one in found.values()
@@ -228,42 +224,13 @@ def _prefix(made: ast.ClassDef) -> str:
     return ""
 
 
-def _examples(project: Project) -> dict[str, tuple[str, str]]:
-    """Return the variables of example files and of a Dockerfile that names variables of the code, with their places."""
-    found: dict[str, tuple[str, str]] = {}
-    for path in project.paths:
-        if path.count("/") < 2 and _EXAMPLE_FILE.fullmatch(path):
-            _read_example(project.lines(path), project.place(path), found)
-    if project.directory:
-        for path in (".env.example", ".env"):
-            _read_example((project.tree.read(path) or "").splitlines(), path, found)
-    return found
-
-
-def _read_example(lines: list[str], place: str, found: dict[str, tuple[str, str]]) -> None:
-    for number, line in enumerate(lines, 1):
-        if match := _LINE.fullmatch(line.strip()):
-            value = match[2].partition(" #")[0].strip().strip("\"'")
-            found.setdefault(match[1], (value, f"{place}, line {number}"))
-
-
-def _app_json(project: Project) -> dict[str, tuple[str | None, str]]:
-    given = table(read_json(project.read("app.json")), "env")
-    found: dict[str, tuple[str | None, str]] = {}
-    for name, one in given.items():
-        value = one.get("value") if isinstance(one, dict) else one
+def _of_app_json(project: Project) -> Iterator[Variable]:
+    for name, one in table(project.json("app.json"), "env").items():
+        given = one if isinstance(one, dict) else {"value": one}
+        needed = {"value", "generator"}.isdisjoint(given) and given.get("required") is not False
+        value = given.get("value")
         if _NAME.fullmatch(name):
-            found[name] = (value if isinstance(value, str) and value else None, project.place("app.json"))
-    return found
-
-
-def _needed_by_app_json(project: Project) -> Iterator[str]:
-    for name, one in table(read_json(project.read("app.json")), "env").items():
-        is_table = (
-            isinstance(one, dict) and not {"value", "generator"} & one.keys() and one.get("required") is not False
-        )
-        if is_table and _NAME.fullmatch(name):
-            yield name
+            yield Variable(name, project.place("app.json"), needed, value if isinstance(value, str) else None)
 
 
 def _open_secret(project: Project, service: Service) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -287,12 +254,3 @@ def _secret_keys(module: Module) -> Iterator[ast.expr]:
     for made in module.classes.values():
         if "test" not in made.name.lower():
             yield from (value for name, value in assignments(tuple(made.body)) if name == "SECRET_KEY")
-
-
-def docker_values(project: Project) -> dict[str, tuple[str, str]]:
-    """Return the variables that a Dockerfile sets, with their places."""
-    return {
-        name: (value, project.place(dockerfile.path, line))
-        for dockerfile in dockerfiles(project)
-        for name, (value, line) in dockerfile.variables.items()
-    }

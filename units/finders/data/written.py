@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from hookd.model.fields import RESERVED_NAMES
 from hookd.model.plan import Finding, Variable
 from units.finders.found import Found
+from units.finders.repository.containers import compose_lines
 from units.finders.repository.project import Project
 from units.finders.repository.syntax import Module, argument, assignments, dotted, keyword, text_of
 from units.finders.repository.values import Value, Values, inside, variable_of
@@ -32,9 +34,7 @@ _WRITERS: Final = frozenset(
 )
 _SUFFIX: Final = re.compile(r"_(?:dir|directory|path|folder|root|volume)$")
 _CODE: Final = frozenset(("static", "templates", "translations", "locale", "node_modules", "__pycache__"))
-_RESERVED: Final = frozenset(("venv", ".git"))
-_COMPOSE_VARIABLE: Final = re.compile(r"(?m)^\s*-?\s*([A-Z][A-Z0-9_]*)[=:]")
-_COMPOSE: Final = ("docker-compose.yml", "docker-compose.yaml", "compose.yml", "compose.yaml")
+_COMPOSE_VARIABLE: Final = re.compile(r"\s*-?\s*([A-Z][A-Z0-9_]*)[=:]")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _directory(one: _Datum) -> str:
 
 def _may_be_shared(project: Project, directory: str) -> bool:
     """Return True for a directory that has no file of the commit, so that a link hides nothing."""
-    return directory.split("/", maxsplit=1)[0] not in _RESERVED and not project.has_files(directory)
+    return directory.split("/", maxsplit=1)[0] not in RESERVED_NAMES and not project.has_files(directory)
 
 
 def _moved(one: _Datum) -> tuple[str | None, Variable]:
@@ -234,5 +234,5 @@ def _writes(call: ast.Call) -> bool:
 
 def _compose_variables(project: Project) -> frozenset[str]:
     """Return the names of variables that a compose file gives to its services."""
-    texts = (project.read(path) or "" for path in _COMPOSE)
-    return frozenset(name for text in texts for name in _COMPOSE_VARIABLE.findall(text))
+    matches = (_COMPOSE_VARIABLE.match(line) for line, _ in compose_lines(project))
+    return frozenset(match[1] for match in matches if match)

@@ -3,10 +3,11 @@
 import re
 from typing import Final
 
+from hookd.model.nested import table
 from hookd.model.plan import Finding
 from units.finders.found import Found
 from units.finders.repository.project import Project
-from units.finders.repository.requirements import is_for_developers, is_requirements, read_toml, table
+from units.finders.repository.requirements import is_for_developers, requirements_files
 
 _LOCKS: Final = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
 _PRODUCTION: Final = ("production", "prod", "server", "deploy", "web", "wsgi", "gunicorn", "heroku")
@@ -26,7 +27,7 @@ def find_dependencies(project: Project) -> Found:
         return Found((Finding("dependencies.file", file, project.place(file)), *names), remarks=remarks)
     if project.first("Pipfile"):
         return Found(remarks=("Pipfile has no Pipfile.lock: run pipenv lock, and push it.",))
-    pyproject = read_toml(project.read("pyproject.toml"))
+    pyproject = project.toml("pyproject.toml")
     if "project" not in pyproject and table(pyproject, "tool", "poetry"):
         return Found(remarks=("pyproject.toml of Poetry has no poetry.lock: run poetry lock, and push it.",))
     if "project" in pyproject or project.first("setup.py", "setup.cfg"):
@@ -45,12 +46,10 @@ def _has_workspace_lock(project: Project) -> bool:
 
 def _requirements(project: Project) -> str | None:
     """Return the file of requirements for production: with hashes, requirements.txt, or its kin."""
-    files = [
-        path for path in project.paths if is_requirements(path) and path.count("/") < 2 and not path.endswith(".in")
-    ]
-    served = [path for path in files if not is_for_developers(path)]
+    files = (path for path in requirements_files(project) if not path.endswith(".in"))
+    served = sorted((path for path in files if not is_for_developers(path)), key=_rank)
     hashed = [path for path in served if "--hash=" in (project.read(path) or "")]
-    return next(iter(sorted(hashed, key=_rank)), None) or next(iter(sorted(served, key=_rank)), None)
+    return next(iter((*hashed, *served)), None)
 
 
 def _rank(path: str) -> tuple[bool, int, str]:
@@ -66,7 +65,7 @@ def _unlocked(project: Project) -> tuple[str, ...]:
 
 def _extras(project: Project) -> list[Finding]:
     """Return the extras and groups that are named like production."""
-    pyproject = read_toml(project.read("pyproject.toml"))
+    pyproject = project.toml("pyproject.toml")
     found = []
     for key, written in (
         ("dependencies.extras", table(pyproject, "project", "optional-dependencies")),

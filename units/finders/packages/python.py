@@ -1,18 +1,18 @@
 """The version of Python that a project asks for, matched with the interpreters of the host."""
 
-import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from hookd.model.nested import table
 from hookd.model.plan import Finding
 from hookd.model.python_version import fitting_minors, pinned_minor
 from units.finders.found import Found
+from units.finders.repository.containers import dockerfiles
 from units.finders.repository.project import Project
-from units.finders.repository.requirements import read_ini, read_json, read_toml, table
-from units.finders.repository.starts import dockerfiles
-from units.finders.repository.syntax import keyword, parse, text_of
+from units.finders.repository.requirements import setup_calls
+from units.finders.repository.syntax import keyword, text_of
 
 _IMAGE: Final = re.compile(r"(?:\S*/)?python:(\d+\.\d+)\S*(?:\s.*)?", re.IGNORECASE)
 _LOCKED: Final = re.compile(r'(?m)^requires-python = "([^"]+)"')
@@ -77,14 +77,14 @@ def _wishes(project: Project) -> Iterator[Wanted]:
     for path in (".python-version", "runtime.txt"):
         if wanted := _version(next(iter(project.lines(path)), ""), project.place(path)):
             yield wanted
-    pyproject = read_toml(project.read("pyproject.toml"))
+    pyproject = project.toml("pyproject.toml")
     locked = _LOCKED.search((project.read("uv.lock") or "")[:2000])
     rules = (
         ("pyproject.toml", table(pyproject, "project").get("requires-python")),
         ("pyproject.toml", table(pyproject, "tool", "poetry", "dependencies").get("python")),
         ("uv.lock", locked[1] if locked else None),
-        ("setup.cfg", read_ini(project.read("setup.cfg")).get("options", "python_requires", fallback=None)),
-        ("setup.py", _setup_rule(project)),
+        ("setup.cfg", project.ini("setup.cfg").get("options", "python_requires", fallback=None)),
+        *(("setup.py", text_of(keyword(call, "python_requires"))) for call in setup_calls(project)),
     )
     for path, rule in rules:
         if isinstance(rule, str) and (minors := fitting_minors(rule)):
@@ -93,9 +93,8 @@ def _wishes(project: Project) -> Iterator[Wanted]:
     if (django := _django(project)) is not None:
         yield django
     for dockerfile in dockerfiles(project):
-        match = _IMAGE.fullmatch(dockerfile.image)
-        place = project.place(dockerfile.path, dockerfile.image_line)
-        if match and (wanted := _version(match[1], place)):
+        image, place = dockerfile.last.get("FROM", ("", ""))
+        if (match := _IMAGE.fullmatch(image)) and (wanted := _version(match[1], place)):
             yield wanted
 
 
@@ -105,19 +104,12 @@ def _version(text: str, source: str) -> Wanted | None:
 
 
 def _pipfile(project: Project) -> Iterator[Wanted]:
-    requires = table(read_toml(project.read("Pipfile")), "requires")
-    locked = table(read_json(project.read("Pipfile.lock")), "_meta", "requires")
+    requires = table(project.toml("Pipfile"), "requires")
+    locked = table(project.json("Pipfile.lock"), "_meta", "requires")
     for path, given in (("Pipfile", requires), ("Pipfile.lock", locked)):
         text = given.get("python_full_version") or given.get("python_version")
         if isinstance(text, str) and (wanted := _version(text, project.place(path))):
             yield wanted
-
-
-def _setup_rule(project: Project) -> str | None:
-    module = parse("setup", "setup.py", project.read("setup.py") or "")
-    calls = module.calls if module else ()
-    values = (keyword(call, "python_requires") for call in calls if isinstance(call.func, ast.Name | ast.Attribute))
-    return next((text for value in values if (text := text_of(value))), None)
 
 
 def _django(project: Project) -> Wanted | None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Final
 
-from units.finders.repository import requirements as packages
+from units.finders.repository.files import Files, parents
+from units.finders.repository.requirements import read_packages
 from units.finders.repository.syntax import Module, parse
 from units.finders.repository.tree import Tree
 
@@ -27,17 +28,11 @@ _BESIDE: Final = frozenset(
 )
 
 
-class Project:
-    """The files below one directory of a repository, named relative to it."""
+class Project(Files):
+    """The code below one directory of a repository."""
 
     def __init__(self, tree: Tree, directory: str | None = None) -> None:
-        self.tree = tree
-        self.directory = directory
-        prefix = f"{directory}/" if directory else ""
-        self._prefix = prefix
-        self.paths: tuple[str, ...] = tuple(
-            path[len(prefix) :] for path in tree.paths if path.startswith(prefix) and len(path) > len(prefix)
-        )
+        super().__init__(tree, directory)
         self._modules: dict[str, Module | None] = {}
         self._left = _MAX_PARSED
         self._steps = _MAX_STEPS
@@ -49,52 +44,13 @@ class Project:
         return self._steps >= 0
 
     @cached_property
-    def files(self) -> frozenset[str]:
-        """All paths as a set."""
-        return frozenset(self.paths)
-
-    @cached_property
-    def directories(self) -> frozenset[str]:
-        """All directories with a file in them or below."""
-        found: set[str] = set()
-        for path in self.paths:
-            parent = posixpath.dirname(path)
-            while parent and parent not in found:
-                found.add(parent)
-                parent = posixpath.dirname(parent)
-        return frozenset(found)
-
-    @cached_property
     def packages(self) -> dict[str, str]:
         """The packages that the project asks for: the normalized name, and the requirement as written."""
-        return packages.read_packages(self.files, self.read)
-
-    def read(self, path: str) -> str | None:
-        """Return a file's text, or None."""
-        return self.tree.read(self._prefix + path)
-
-    def lines(self, path: str) -> list[str]:
-        """Return a file's lines, or [] for a file that cannot be read."""
-        return (self.read(path) or "").splitlines()
-
-    def first(self, *paths: str) -> str | None:
-        """Return the first of these files that is there."""
-        return next((path for path in paths if path in self.files), None)
-
-    def place(self, path: str, line: int | None = None) -> str:
-        """Return a file's path in the repository for a person, with its line."""
-        return self._prefix + path + (f", line {line}" if line else "")
+        return read_packages(self)
 
     def place_of(self, module: Module, node: ast.AST) -> str:
         """Return the place of a piece of code for a person."""
         return self.place(module.path, getattr(node, "lineno", None))
-
-    def has_files(self, directory: str) -> bool:
-        """Return True if the commit has files in a directory beside those that only keep it in git."""
-        return any(
-            path.startswith(f"{directory}/") and posixpath.basename(path) not in (".gitkeep", ".gitignore", ".keep")
-            for path in self.paths
-        )
 
     @cached_property
     def roots(self) -> tuple[str, ...]:
@@ -106,7 +62,7 @@ class Project:
 
     def root_of(self, path: str) -> str:
         """Return the directory that the import of a file begins in, or an empty text for the top."""
-        at_top = all(f"{parent}/__init__.py" in self.files for parent in _parents(path))
+        at_top = all(f"{parent}/__init__.py" in self.files for parent in parents(path))
         roots = (root for root in self.roots if root and path.startswith(root))
         return "" if at_top else next((root.rstrip("/") for root in roots), "")
 
@@ -141,7 +97,7 @@ class Project:
         return self._modules[path]
 
     def _parsed(self, path: str) -> Module | None:
-        size = self.tree.size(self._prefix + path)
+        size = self.size(path)
         if size > self._left or len(self._modules) >= 2 * _MAX_MODULES:
             return None
         text = self.read(path)
@@ -176,12 +132,6 @@ class Project:
         for length in range(1, len(parts) + 1):
             if path := self.path_of(".".join(parts[:length])):
                 yield path
-
-
-def _parents(path: str) -> Iterator[str]:
-    """Return the directories above a file, the nearest first."""
-    while path := posixpath.dirname(path):
-        yield path
 
 
 def is_serving(path: str) -> bool:

@@ -1,17 +1,16 @@
 """The packages that a project asks for, from requirements files, pyproject.toml, lock files and setup files."""
 
 import ast
-import configparser
-import json
 import posixpath
 import re
-import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
-from units.finders.repository.syntax import keyword, parse, source_of, texts_of
+from packaging.utils import canonicalize_name
 
-Read = Callable[[str], str | None]
+from hookd.model.nested import table, texts
+from units.finders.repository.files import Files
+from units.finders.repository.syntax import keyword, parse, source_of, texts_of
 
 _REQUIREMENT: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)")
 _EGG: Final = re.compile(r"#egg=([A-Za-z0-9._-]+)")
@@ -19,72 +18,36 @@ _INCLUDE: Final = re.compile(r"(?:-r|--requirement)[\s=]*(\S+)")
 _MAX_FILES: Final = 20
 
 
-def read_packages(files: frozenset[str], read: Read) -> dict[str, str]:
-    """Return all packages of a project: the normalized name, and the requirement as written."""
-    written = [*_of_requirements(files, read), *_of_pyproject(read), *_of_pipfile(read), *_of_setup(read)]
+def read_packages(files: Files) -> dict[str, str]:
+    """Return all packages of a project: the name as indexes compare it, and the requirement as written."""
+    written = [*_of_requirements(files), *_of_pyproject(files), *_of_pipfile(files), *_of_setup(files)]
     found: dict[str, str] = {}
     for requirement in written:
         if match := _REQUIREMENT.match(requirement):
-            found.setdefault(normalized(match[1]), requirement)
+            found.setdefault(canonicalize_name(match[1]), requirement)
     return found
 
 
-def normalized(name: str) -> str:
-    """Return a package's name as indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+def requirements_files(files: Files) -> list[str]:
+    """Return the files of requirements by their names."""
+    return [path for path in files.paths if path.count("/") < 2 and _is_requirements(path)]
 
 
-def read_toml(text: str | None) -> dict[str, Any]:
-    """Return a TOML file's table, or {} if it cannot be read."""
-    try:
-        return tomllib.loads(text or "")
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return {}
-
-
-def read_ini(text: str | None) -> configparser.ConfigParser:
-    """Return an INI file's sections, or none if it cannot be read."""
-    parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
-    try:
-        parser.read_string(text or "")
-    except configparser.Error:
-        return configparser.ConfigParser()
-    return parser
-
-
-def read_json(text: str | None) -> Any:
-    """Return a JSON file's value, or {} if it cannot be read."""
-    try:
-        return json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return {}
-
-
-def table(value: Any, *keys: str) -> dict[str, Any]:
-    """Return a table inside of nested tables, or {}."""
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, dict) else {}
-
-
-def is_requirements(path: str) -> bool:
-    """Return True for a file of requirements by its name."""
+def _is_requirements(path: str) -> bool:
     name = posixpath.basename(path)
     in_directory = posixpath.dirname(path) in ("requirements", "reqs", "requires")
     return name.endswith((".txt", ".in", ".pip")) and (name.startswith("requirements") or in_directory)
 
 
-def _of_requirements(files: frozenset[str], read: Read) -> Iterator[str]:
+def _of_requirements(files: Files) -> Iterator[str]:
     """Return the requirements of the files at the top and in `requirements`, but for those of development."""
-    waiting = sorted(
-        path for path in files if is_requirements(path) and path.count("/") < 2 and not is_for_developers(path)
-    )
+    waiting = [path for path in requirements_files(files) if not is_for_developers(path)]
     seen: set[str] = set()
     for path in waiting:
         if path in seen or len(seen) >= _MAX_FILES:
             continue
         seen.add(path)
-        for line in (read(path) or "").splitlines():
+        for line in files.lines(path):
             requirement = line.partition(" #")[0].strip()
             if include := _INCLUDE.match(requirement):
                 waiting.append(posixpath.normpath(posixpath.join(posixpath.dirname(path), include[1])))
@@ -99,33 +62,32 @@ def is_for_developers(path: str) -> bool:
     return bool(re.search(r"dev|test|lint|doc|local|ci\b", posixpath.basename(path)))
 
 
-def _of_pyproject(read: Read) -> Iterator[str]:
-    parsed = read_toml(read("pyproject.toml"))
-    dependencies = table(parsed, "project").get("dependencies")
-    yield from (one for one in dependencies if isinstance(one, str)) if isinstance(dependencies, list) else ()
-    for name, value in table(parsed, "tool", "poetry", "dependencies").items():
-        yield f"{name}{_version(value)}"
+def _of_pyproject(files: Files) -> Iterator[str]:
+    parsed = files.toml("pyproject.toml")
+    yield from texts(table(parsed, "project").get("dependencies"))
+    yield from map(_of_table, table(parsed, "tool", "poetry", "dependencies").items())
 
 
-def _of_pipfile(read: Read) -> Iterator[str]:
-    for name, value in table(read_toml(read("Pipfile")), "packages").items():
-        yield f"{name}{_version(value)}"
+def _of_pipfile(files: Files) -> Iterator[str]:
+    yield from map(_of_table, table(files.toml("Pipfile"), "packages").items())
 
 
-def _version(value: Any) -> str:
-    """Return the version of a table of Poetry or Pipenv, as it is written behind a name."""
+def _of_table(pair: tuple[str, Any]) -> str:
+    """Return a requirement of Poetry or Pipenv, with its version behind the name."""
+    name, value = pair
     written = value.get("version") if isinstance(value, dict) else value
-    if not isinstance(written, str) or written == "*":
-        return ""
-    return written if written[0] in "<>=!~^" else f"=={written}"
+    if not isinstance(written, str) or written in ("", "*"):
+        return name
+    return name + (written if written[0] in "<>=!~^" else f"=={written}")
 
 
-def _of_setup(read: Read) -> Iterator[str]:
-    options = read_ini(read("setup.cfg"))
-    yield from (
-        options.get("options", "install_requires", fallback="").split("\n") if options.has_section("options") else ()
-    )
-    module = parse("setup", "setup.py", read("setup.py") or "")
-    for call in module.calls if module else ():
-        if isinstance(call.func, ast.Name | ast.Attribute) and source_of(call.func).endswith("setup"):
-            yield from texts_of(keyword(call, "install_requires"))
+def _of_setup(files: Files) -> Iterator[str]:
+    yield from files.ini("setup.cfg").get("options", "install_requires", fallback="").split("\n")
+    for call in setup_calls(files):
+        yield from texts_of(keyword(call, "install_requires"))
+
+
+def setup_calls(files: Files) -> list[ast.Call]:
+    """Return the calls of `setup` in setup.py."""
+    module = parse("setup", "setup.py", files.read("setup.py") or "")
+    return [one for one in module.calls if source_of(one.func).endswith("setup")] if module else []

@@ -16,6 +16,7 @@ _WRAPPERS: Final = frozenset(
 )
 _RUNNERS: Final = frozenset("poetry uv pipenv pdm hatch rye".split())
 _WITH_USER: Final = frozenset(("gosu", "su-exec"))
+_PYTHON: Final = re.compile(r"(?:python|pypy)[\d.]*")
 _SHELLS: Final = frozenset(("sh", "bash", "dash", "ash"))
 _HEREDOC: Final = re.compile(r"<<-?\s*[\"']?(\w+)")
 _MAX_LINES: Final = 2000
@@ -36,16 +37,24 @@ class Command:
         return self.words[0].rpartition("/")[2]
 
     @property
+    def is_python(self) -> bool:
+        """True for an interpreter of Python."""
+        return bool(_PYTHON.fullmatch(self.program))
+
+    @property
     def argv(self) -> tuple[str, ...]:
-        """The words to run without a shell: `env` sets the variables."""
+        """The words to run without a shell: `env` sets the variables, and Python starts Django's script."""
+        words = self.words
+        if self.program == "manage.py":
+            words = ("python", words[0].removeprefix("./"), *words[1:])
         given = tuple(f"{name}={value}" for name, value in self.variables.items())
-        return ("env", *given, *self.words) if given else self.words
+        return ("env", *given, *words) if given else words
 
 
 def read_script(text: str, variables: Mapping[str, str] | None = None) -> tuple[Command, ...]:
     """Return the commands of a script or a line in their order, with known variables replaced."""
     known = dict(variables or {})
-    return tuple(command for number, line in _logical_lines(text) for command in _of_line(line, number, known))
+    return tuple(command for number, line in logical_lines(text) for command in _of_line(line, number, known))
 
 
 def read_words(words: Iterable[str], line: int = 1) -> tuple[Command, ...]:
@@ -82,8 +91,8 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Return the lines with their continuations, without comments and texts for other programs."""
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Return the lines of a script or a Dockerfile with their continuations, without comments and inner texts."""
     joined, begin, end = "", 1, ""
     for number, line in enumerate(text.splitlines()[:_MAX_LINES], 1):
         if end:
@@ -93,7 +102,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
             begin = number
         if line.lstrip().startswith("#"):
             continue
-        joined += line
+        joined += line.rstrip()
         if joined.endswith("\\"):
             joined = joined[:-1] + " "
             continue

@@ -4,20 +4,16 @@ import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
+from units.finders.repository.containers import Dockerfile, dockerfiles
 from units.finders.repository.project import Project
-from units.finders.repository.shell import Command, expand, read_script, read_words
+from units.finders.repository.shell import Command, read_script, read_words
 
 _PROCFILE_LINE: Final = re.compile(r"\s*([A-Za-z0-9_-]+)\s*:\s*(.+)")
-_DOCKERFILE: Final = re.compile(r"(?:[\w.-]+/)?(?:Dockerfile(?:\.\w+)?|[\w-]+\.[Dd]ockerfile)")
-_INSTRUCTION: Final = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
-_NOT_SERVING: Final = re.compile(r"(?i)dev|test|builder|node|front|docs|playwright|devcontainer")
-_PAIR: Final = re.compile(r"([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|\S*)")
 _SCRIPT: Final = re.compile(r"[\w./-]+")
 _MAX_DEPTH: Final = 4
-_MAX_DOCKERFILES: Final = 5
 _MAX_COMMANDS: Final = 500
 
 
@@ -28,21 +24,6 @@ class Start:
     name: str
     commands: tuple[Command, ...]
     source: str
-
-
-@dataclass(frozen=True)
-class Dockerfile:
-    """A Dockerfile's last stage."""
-
-    path: str
-    entrypoint: str = ""
-    command: str = ""
-    command_line: int = 0
-    health: str = ""
-    image: str = ""
-    image_line: int = 0
-    variables: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    builds: tuple[tuple[int, str], ...] = ()
 
 
 def procfile_starts(project: Project) -> tuple[Start, ...]:
@@ -60,65 +41,8 @@ def web_starts(project: Project) -> Iterator[Start]:
     yield from (one for one in procfile_starts(project) if one.name == "web")
     for dockerfile in dockerfiles(project):
         if commands := _container_commands(project, dockerfile):
-            yield Start("web", commands, project.place(dockerfile.path, dockerfile.command_line or None))
-
-
-def dockerfiles(project: Project) -> tuple[Dockerfile, ...]:
-    """Return the Dockerfiles of the project that may serve, those at the top first."""
-    paths = [path for path in project.paths if _DOCKERFILE.fullmatch(path) and not _NOT_SERVING.search(path)]
-    return tuple(
-        _read_dockerfile(project, path)
-        for path in sorted(paths, key=lambda path: (path.count("/"), path))[:_MAX_DOCKERFILES]
-    )
-
-
-def _read_dockerfile(project: Project, path: str) -> Dockerfile:
-    """Read the last stage of a Dockerfile. Build commands and arguments of all stages count."""
-    found = Dockerfile(path)
-    arguments: dict[str, str] = {}
-    variables: dict[str, tuple[str, int]] = {}
-    builds: list[tuple[int, str]] = []
-    for number, line in _instructions(project.read(path) or ""):
-        match = _INSTRUCTION.fullmatch(line)
-        word, rest = (match[1].upper(), match[2].strip()) if match else ("", "")
-        match word:
-            case "FROM":
-                found = replace(found, image=expand(rest, arguments), image_line=number, entrypoint="", command="")
-            case "ARG":
-                arguments |= {name: value.strip("\"'") for name, value in _PAIR.findall(rest)}
-            case "ENV":
-                variables |= {name: (value, number) for name, value in _environment(rest)}
-            case "RUN":
-                builds.append((number, rest))
-            case "ENTRYPOINT":
-                found = replace(found, entrypoint=rest, command_line=number)
-            case "CMD":
-                found = replace(found, command=rest, command_line=number)
-            case "HEALTHCHECK":
-                found = replace(found, health=rest)
-    return replace(found, variables=variables, builds=tuple(builds))
-
-
-def _environment(text: str) -> list[tuple[str, str]]:
-    """Return the variables of an ENV instruction, also of the old form `ENV NAME value`."""
-    if "=" not in text.split(maxsplit=1)[0]:
-        name, _, value = text.partition(" ")
-        return [(name, value.strip())]
-    return [(name, value.strip("\"'")) for name, value in _PAIR.findall(text)]
-
-
-def _instructions(text: str) -> Iterator[tuple[int, str]]:
-    joined, begin = "", 1
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.lstrip().startswith("#"):
-            continue
-        begin = begin if joined else number
-        joined += line.rstrip()
-        if joined.endswith("\\"):
-            joined = joined[:-1] + " "
-            continue
-        yield begin, joined
-        joined = ""
+            place = (dockerfile.last.get("CMD") or dockerfile.last["ENTRYPOINT"])[1]
+            yield Start("web", commands, place)
 
 
 def _words(text: str) -> list[str]:
@@ -133,7 +57,7 @@ def _words(text: str) -> list[str]:
 def _container_commands(project: Project, dockerfile: Dockerfile) -> tuple[Command, ...]:
     """Return the commands of ENTRYPOINT and CMD, with the scripts that they start."""
     variables = {name: value for name, (value, _) in dockerfile.variables.items()}
-    entry, command = _form(dockerfile.entrypoint, variables), _form(dockerfile.command, variables)
+    entry, command = _form(dockerfile.text("ENTRYPOINT"), variables), _form(dockerfile.text("CMD"), variables)
     near = posixpath.dirname(dockerfile.path)
     if not entry:
         return _expanded(project, command, near, variables)

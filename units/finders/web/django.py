@@ -5,14 +5,13 @@ import posixpath
 import re
 from typing import Final
 
+from units.finders.repository.examples import values_of
 from units.finders.repository.project import Project
-from units.finders.repository.starts import dockerfiles
 from units.finders.repository.syntax import Module, text_of
 
 VARIABLE: Final = "DJANGO_SETTINGS_MODULE"
 _DEVELOPMENT: Final = re.compile(r"(?i)(?:^|[._])(?:dev|develop|development|local|debug)$")
 _PRODUCTION: Final = ("production", "prod", "live", "deploy")
-_EXAMPLES: Final = (".env.example", ".env.sample", ".env.production", "env.example")
 
 
 def default_settings(project: Project) -> str | None:
@@ -30,22 +29,10 @@ def production_settings(project: Project) -> tuple[str, str] | None:
     default = default_settings(project)
     if default is None:
         return None
-    for name, source in (*_named(project), *_siblings(project, default)):
+    for name, source in (*values_of(project, VARIABLE), *_siblings(project, default)):
         if name != default and project.path_of(name) and not _DEVELOPMENT.search(name):
             return name, source
     return None
-
-
-def _named(project: Project) -> list[tuple[str, str]]:
-    """Return the settings modules that a Dockerfile or an example of variables names."""
-    images = [(one.path, *one.variables.get(VARIABLE, ("", 0))) for one in dockerfiles(project)]
-    found = [(value, project.place(path, number)) for path, value, number in images if value]
-    for path in _EXAMPLES:
-        for number, line in enumerate(project.lines(path), 1):
-            name, _, value = line.strip().partition("=")
-            if name == VARIABLE:
-                found.append((value.strip("\"' "), project.place(path, number)))
-    return found
 
 
 def _siblings(project: Project, default: str) -> list[tuple[str, str]]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from hookd.model.nested import table
 from units.finders.repository.project import Project, is_serving
-from units.finders.repository.requirements import read_toml, table
 from units.finders.repository.syntax import Module, text_of
 from units.finders.web.callables import Kind, factory_of, kind_of
 
@@ -137,7 +137,7 @@ def _candidates(project: Project) -> Iterator[str]:
 
 def fastapi_entry(project: Project) -> str | None:
     """Return the entry that pyproject.toml names for `fastapi run`, or None."""
-    given = table(read_toml(project.read("pyproject.toml")), "tool", "fastapi").get("entrypoint")
+    given = table(project.toml("pyproject.toml"), "tool", "fastapi").get("entrypoint")
     return given if isinstance(given, str) and TARGET.fullmatch(given) else None
 
 

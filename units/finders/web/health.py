@@ -7,8 +7,8 @@ from typing import Final
 
 from hookd.model.plan import Finding
 from units.finders.found import Found
+from units.finders.repository.containers import compose_lines, dockerfiles
 from units.finders.repository.project import Project
-from units.finders.repository.starts import dockerfiles
 from units.finders.repository.syntax import Module, argument, dotted, keyword, source_of, text_of
 from units.finders.web.service import Service
 
@@ -17,7 +17,6 @@ _PAGES: Final = (
     "_healthz", "heartbeat", "__heartbeat__", "__lbheartbeat__", "status/health", "-/healthy", "ht", "alive",
 )  # fmt: skip
 _URL: Final = re.compile(r"http://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::[\w${}:-]+)?(/[\w./~-]*)")
-_COMPOSE: Final = ("compose.yml", "compose.yaml", "docker-compose.yml", "docker-compose.yaml")
 _ROUTES: Final = frozenset("route get add_url_rule add_api_route add_route api_route Route path re_path Path".split())
 
 
@@ -32,23 +31,13 @@ def find_health(project: Project, service: Service) -> Found:
 def _checks(project: Project) -> Iterator[tuple[str, str]]:
     """Return the pages that the project's containers are asked for."""
     for dockerfile in dockerfiles(project):
-        if (match := _URL.search(dockerfile.health)) and match[1] != "/":
+        if (match := _URL.search(dockerfile.text("HEALTHCHECK"))) and match[1] != "/":
             yield match[1], project.place(dockerfile.path)
-    for path in _COMPOSE:
-        yield from _compose_checks((project.read(path) or "").splitlines(), project.place(path))
-        if project.directory:
-            yield from _compose_checks((project.tree.read(path) or "").splitlines(), path)
-
-
-def _compose_checks(lines: list[str], place: str) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(lines, 1):
+    for line, place in compose_lines(project):
         is_test = "test:" in line or "curl" in line or "wget" in line
-        if (
-            is_test
-            and (match := _URL.search(line))
-            and any(name in match[1] for name in ("health", "ping", "up", "live"))
-        ):
-            yield match[1], f"{place}, line {number}"
+        page = (_URL.search(line) or ("", ""))[1]
+        if is_test and any(name in page for name in ("health", "ping", "up", "live")):
+            yield page, place
 
 
 def _routes(project: Project, service: Service) -> list[tuple[str, str]]:

@@ -5,21 +5,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from packaging.utils import canonicalize_name
+
+from hookd.model.nested import table
 from units.finders.repository.project import Project
-from units.finders.repository.requirements import normalized, read_ini, read_toml, table
 from units.finders.repository.shell import Command, option
 from units.finders.repository.starts import Start, file_named
 from units.finders.web.entries import TARGET, Entry, entry_in, entry_named, find_entry
 
 _CLASSES: Final = {
-    "sync": "sync", "gthread": "gthread", "gevent": "gevent", "eventlet": "eventlet", "meinheld": "gthread",
+    "sync": "sync", "gthread": "gthread", "gevent": "gevent", "eventlet": "eventlet",
     "uvicorn.workers.UvicornWorker": "asgi", "uvicorn.workers.UvicornH11Worker": "asgi",
     "uvicorn_worker.UvicornWorker": "asgi", "uvicorn_worker.UvicornH11Worker": "asgi", "asgi": "asgi",
     "geventwebsocket.gunicorn.workers.GeventWebSocketWorker": "gevent",
 }  # fmt: skip
+_ASGI_SERVERS: Final = frozenset(("uvicorn", "hypercorn", "daphne"))
 _NUMBER: Final = re.compile(r"[1-9]\d?")
 # Commands of Python that prepare, and do not serve.
 _TASKS: Final = frozenset("migrate collectstatic compress compilemessages loaddata createsuperuser check".split())
+_NO_SERVERS: Final = frozenset(("alembic", "celery", "rq", "flask", "supervisord"))
 _SERVE: Final = frozenset("runserver runserver_plus run".split())
 
 
@@ -42,7 +46,7 @@ def read_serving(project: Project, start: Start) -> Serving | None:
     """Return the web process that a start's commands end in, or None if none of them serves."""
     for place in reversed(range(len(start.commands))):
         command = start.commands[place]
-        read = _READERS.get(command.program) or (_read_python if _is_python(command.program) else None)
+        read = _READERS.get(command.program) or (_read_python if command.is_python else None)
         found = read(project, command, start.source) if read else _read_other(project, command, start.source)
         if found:
             return replace(found, before=start.commands[:place])
@@ -68,21 +72,27 @@ def _target(project: Project, words: tuple[str, ...], source: str) -> Entry | No
     return entry_named(project, last, source) if last and not last.startswith("-") else None
 
 
-def _read_gunicorn(project: Project, command: Command, source: str) -> Serving | None:
+def _read_server(project: Project, command: Command, source: str) -> Serving:
+    """Read the command of a server that takes `module:app` and the usual options."""
     words = command.words
-    config = option(words, "-c", "--config")
     entry = _target(project, words, source)
-    if entry is None and config:
-        values = gunicorn_values(project, config)
-        entry = entry_named(project, values.get("wsgi_app", ""), project.place(config))
+    if entry and not entry.is_factory and {"--factory", "--call"} & {*words}:
+        entry = replace(entry, target=f"{entry.target}()", is_factory=True)
     return Serving(
         source,
         entry,
-        worker_class=worker_class(option(words, "-k", "--worker-class")),
+        worker_class="asgi" if command.program in _ASGI_SERVERS else None,
         workers=number(option(words, "-w", "--workers")),
         threads=number(option(words, "--threads")),
-        config=config,
+        server=command.program,
     )
+
+
+def _read_gunicorn(project: Project, command: Command, source: str) -> Serving:
+    serving = _read_server(project, command, source)
+    config = option(command.words, "-c", "--config")
+    kind = worker_class(option(command.words, "-k", "--worker-class"))
+    return replace(serving, worker_class=kind, config=config)
 
 
 def gunicorn_values(project: Project, path: str) -> dict[str, str]:
@@ -92,26 +102,6 @@ def gunicorn_values(project: Project, path: str) -> dict[str, str]:
     values = module.values if module else {}
     literal = {name: getattr(value, "value", None) for name, value in values.items()}
     return {name: str(value) for name, value in literal.items() if isinstance(value, str | int)}
-
-
-def _read_uvicorn(project: Project, command: Command, source: str) -> Serving | None:
-    entry = _target(project, command.words, source)
-    if entry and "--factory" in command.words and not entry.is_factory:
-        entry = replace(entry, target=f"{entry.target}()", is_factory=True)
-    workers = number(option(command.words, "--workers", "-w"))
-    return Serving(source, entry, worker_class="asgi", workers=workers, server=command.program)
-
-
-def _read_granian(project: Project, command: Command, source: str) -> Serving | None:
-    entry = _target(project, command.words, source)
-    return Serving(source, entry, workers=number(option(command.words, "--workers")), server="granian")
-
-
-def _read_waitress(project: Project, command: Command, source: str) -> Serving | None:
-    entry = _target(project, command.words, source)
-    if entry and "--call" in command.words and not entry.is_factory:
-        entry = replace(entry, target=f"{entry.target}()", is_factory=True)
-    return Serving(source, entry, threads=number(option(command.words, "--threads")), server="waitress")
 
 
 def _read_uwsgi(project: Project, command: Command, source: str) -> Serving | None:
@@ -144,7 +134,7 @@ def _uwsgi_entry(project: Project, values: Mapping[str, str], source: str) -> En
 
 def uwsgi_values(project: Project, path: str) -> dict[str, str]:
     """Return the last value of each key of uWSGI's configuration file."""
-    ini = read_ini(project.read(path))
+    ini = project.ini(path)
     return {key: value or "" for key, value in ini.items("uwsgi")} if ini.has_section("uwsgi") else {}
 
 
@@ -163,10 +153,6 @@ def _read_framework(project: Project, command: Command, source: str) -> Serving 
 def _as_module(name: str) -> str:
     path, colon, attribute = name.partition(":")
     return path.removesuffix(".py").replace("/", ".") + colon + attribute
-
-
-def _is_python(program: str) -> bool:
-    return bool(re.fullmatch(r"(?:python|pypy)[\d.]*", program))
 
 
 def _read_python(project: Project, command: Command, source: str) -> Serving | None:
@@ -200,18 +186,15 @@ def _read_other(project: Project, command: Command, source: str) -> Serving | No
     """Return an own command if its program comes from the project or from one of its packages."""
     if command.program.endswith(".py") and (path := file_named(project, command.words[0])):
         return _read_python(project, replace(command, words=("python", path, *command.words[1:])), source)
-    parsed = read_toml(project.read("pyproject.toml"))
-    scripts = {**table(parsed, "project", "scripts"), **table(parsed, "tool", "poetry", "scripts")}
-    setup = read_ini(project.read("setup.cfg")).get("options.entry_points", "console_scripts", fallback="")
-    names = {line.partition("=")[0].strip() for line in setup.splitlines()}
-    is_known = command.program in scripts or command.program in names or normalized(command.program) in project.packages
-    if not is_known or command.program in ("alembic", "celery", "rq", "flask", "supervisord"):
+    parsed = project.toml("pyproject.toml")
+    names = {**table(parsed, "project", "scripts"), **table(parsed, "tool", "poetry", "scripts"), **project.packages}
+    if command.program in _NO_SERVERS or {command.program, canonicalize_name(command.program)}.isdisjoint(names):
         return None
     return Serving(source, command=command.words, server=command.program)
 
 
 _READERS: Final[dict[str, Callable[[Project, Command, str], Serving | None]]] = {
-    "gunicorn": _read_gunicorn, "uvicorn": _read_uvicorn, "hypercorn": _read_uvicorn, "daphne": _read_uvicorn,
-    "granian": _read_granian, "waitress-serve": _read_waitress, "uwsgi": _read_uwsgi, "flask": _read_framework,
-    "fastapi": _read_framework, "quart": _read_framework, "litestar": _read_framework, "sanic": _read_uvicorn,
+    **dict.fromkeys(("uvicorn", "hypercorn", "daphne", "granian", "waitress-serve", "sanic"), _read_server),
+    **dict.fromkeys(("flask", "fastapi", "quart", "litestar"), _read_framework),
+    "gunicorn": _read_gunicorn, "uwsgi": _read_uwsgi,
 }  # fmt: skip

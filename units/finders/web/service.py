@@ -4,21 +4,23 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from hookd.model.nested import table
 from hookd.model.plan import Finding, Variable
 from units.finders.found import Found
+from units.finders.repository.containers import dockerfiles
+from units.finders.repository.examples import values_of
 from units.finders.repository.project import Project
-from units.finders.repository.requirements import read_json, read_toml, table
 from units.finders.repository.shell import Command
-from units.finders.repository.starts import dockerfiles, file_named, web_starts
+from units.finders.repository.starts import file_named, web_starts
 from units.finders.repository.syntax import Module, text_of
 from units.finders.web import django
 from units.finders.web.entries import Entry, entry_named, find_entry
 from units.finders.web.servers import Serving, gunicorn_values, number, read_serving, worker_class
 
-_ENVIRONMENT_FILES: Final = (".flaskenv", ".env.example", ".env.sample", ".env")
 _CONFIG: Final = "gunicorn.conf.py"
 _OLDEST_GOOD: Final = (24, 1)
 _PIN: Final = re.compile(r"(?i)^gunicorn\s*(?:\[[^\]]*\])?\s*[=~]=\s*(\d+)(?:\.(\d+))?")
+_PORT: Final = re.compile(r"\d{2,5}")
 _DEFAULT_PORT: Final = "8000"
 # Paths of a container that are the same on a host.
 _SYSTEM: Final = ("/usr/", "/bin/", "/etc/", "/dev/", "/proc/", "/tmp/", "/run/", "/opt/venv/", "/venv/")  # noqa: S108
@@ -98,7 +100,7 @@ def _worker_class(project: Project, serving: Serving, entry: Entry) -> Finding |
     path = serving.config or _CONFIG
     if entry.kind == "asgi":
         return Finding("service.worker_class", "asgi", entry.source)
-    if serving.worker_class and serving.worker_class not in ("gthread", "asgi"):
+    if serving.worker_class and serving.worker_class != "gthread":
         return Finding("service.worker_class", serving.worker_class, serving.source)
     written = worker_class(gunicorn_values(project, path).get("worker_class"))
     return Finding("service.worker_class", written, project.place(path)) if written and written != "gthread" else None
@@ -120,7 +122,7 @@ def _python_path(project: Project, entry: Entry) -> tuple[Variable, ...]:
 
 def _is_installed(project: Project) -> bool:
     """Return True if the project is a package that is installed into its environment."""
-    parsed = read_toml(project.read("pyproject.toml"))
+    parsed = project.toml("pyproject.toml")
     wants = table(parsed, "tool", "uv").get("package")
     return wants is not False and (
         "build-system" in parsed or bool(wants) or project.first("setup.py", "setup.cfg") is not None
@@ -145,22 +147,12 @@ def _server_remarks(project: Project, serving: Serving, kind: Finding | None) ->
 
 def _flask_app(project: Project) -> Entry | None:
     """Return the entry that FLASK_APP names."""
-    for path in _ENVIRONMENT_FILES:
-        for place, line in enumerate(project.lines(path), 1):
-            name, _, value = line.strip().removeprefix("export ").partition("=")
-            if name.strip() == "FLASK_APP" and (entry := _flask_entry(project, value, project.place(path, place))):
-                return entry
-    for dockerfile in dockerfiles(project):
-        text, number = dockerfile.variables.get("FLASK_APP", ("", 0))
-        if entry := _flask_entry(project, text, project.place(dockerfile.path, number)):
-            return entry
-    given = table(read_json(project.read("app.json")), "env").get("FLASK_APP")
-    written = given.get("value") if isinstance(given, dict) else given
-    return _flask_entry(project, written, project.place("app.json")) if isinstance(written, str) else None
+    entries = (_flask_entry(project, value, place) for value, place in values_of(project, "FLASK_APP"))
+    return next(filter(None, entries), None)
 
 
 def _flask_entry(project: Project, value: str, source: str) -> Entry | None:
-    name, colon, attribute = value.strip().strip("\"'").partition(":")
+    name, colon, attribute = value.partition(":")
     module = name.removesuffix(".py").replace("/", ".").strip(".")
     return entry_named(project, module + colon + attribute, source, "app")
 
@@ -213,6 +205,6 @@ def _own_command(project: Project, serving: Serving) -> Service:
 def _port(project: Project) -> str:
     """Return the port that a Dockerfile exposes, else 8000."""
     for dockerfile in dockerfiles(project):
-        if match := re.search(r"(?m)^\s*EXPOSE\s+(\d{2,5})", project.read(dockerfile.path) or ""):
-            return match[1]
+        if match := _PORT.match(dockerfile.text("EXPOSE")):
+            return match[0]
     return _DEFAULT_PORT
