@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from hookd.model.plan import Finding, Plan, is_valid
+from units.finders.code.project import Project
 from units.finders.commands.build import find_build
 from units.finders.commands.processes import find_processes
 from units.finders.commands.release import find_release
@@ -14,7 +15,6 @@ from units.finders.data.written import find_data, outermost
 from units.finders.found import Found
 from units.finders.packages.lists import find_dependencies
 from units.finders.packages.python import find_python
-from units.finders.repository.project import Project
 from units.finders.repository.tree import Tree
 from units.finders.web.directory import find_apps
 from units.finders.web.health import find_health

@@ -7,10 +7,10 @@ from typing import Final
 
 from hookd.model.nested import table
 from hookd.model.plan import Finding, Variable
+from units.finders.code.project import Project
 from units.finders.commands.npm import npm_builds
 from units.finders.found import Found
 from units.finders.repository.containers import dockerfiles
-from units.finders.repository.project import Project
 from units.finders.repository.shell import Command, read_script
 from units.finders.web import django
 from units.finders.web.service import Service

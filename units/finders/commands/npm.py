@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from hookd.model.nested import table
+from units.finders.code.project import Project
 from units.finders.repository.files import Files, parents
-from units.finders.repository.project import Project
 
 Argv = list[str]
 _TOOLS: Final = {

@@ -7,11 +7,11 @@ from typing import Final
 
 from hookd.model.plan import Finding
 from hookd.model.process import PROCESS_NAME
+from units.finders.code.project import Project, is_serving
+from units.finders.code.syntax import Module, argument, text_of
 from units.finders.found import Found
-from units.finders.repository.project import Project, is_serving
 from units.finders.repository.shell import read_script
 from units.finders.repository.starts import procfile_starts
-from units.finders.repository.syntax import Module, argument, text_of
 from units.finders.web import django
 from units.finders.web.service import Service
 

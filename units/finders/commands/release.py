@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Final
 
 from hookd.model.plan import Finding, Variable
+from units.finders.code.project import Project
+from units.finders.code.syntax import argument, source_of, text_of
 from units.finders.data.written import database_file
 from units.finders.found import Found
-from units.finders.repository.project import Project
 from units.finders.repository.shell import Command, read_script
 from units.finders.repository.starts import procfile_starts, web_starts
-from units.finders.repository.syntax import argument, source_of, text_of
 from units.finders.web import django
 from units.finders.web.entries import entry_in
 from units.finders.web.service import Service

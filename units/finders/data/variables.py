@@ -8,12 +8,14 @@ from typing import Final
 
 from hookd.model.nested import table
 from hookd.model.plan import Finding, Variable
+from units.finders.code.environment import is_needed, variable_of, variables_in
+from units.finders.code.project import Project
+from units.finders.code.syntax import Module, argument, keyword, source_of, text_of
+from units.finders.data.secret import open_secret
+from units.finders.data.settings import settings_fields
 from units.finders.found import Found
 from units.finders.repository.containers import image_values
 from units.finders.repository.examples import example_values
-from units.finders.repository.project import Project
-from units.finders.repository.syntax import Module, argument, assignments, keyword, source_of, text_of
-from units.finders.repository.values import is_environment_reader, read_by_helper, variable_of
 from units.finders.web import django
 from units.finders.web.service import Service
 
@@ -47,10 +49,11 @@ def find_variables(project: Project, service: Service, known: tuple[Variable, ..
     examples = example_values(project)
     in_files = (Variable(name, source, example=value) for name, (value, source) in examples.items())
     found = dict(certain)
-    for one in (*_read_in_code(project, service), *in_files, *_of_app_json(project)):
+    in_code = (*_read_in_code(project, service), *settings_fields(project, service.modules))
+    for one in (*in_code, *in_files, *_of_app_json(project)):
         before = found.get(one.name)
         found[one.name] = replace(before, needed=before.needed or one.needed) if before else one
-    remark, named = _open_secret(project, service)
+    remark, named = open_secret(project, service.modules)
     for name in {*named} & found.keys():
         found[name] = replace(found[name], needed=True)
     docker = image_values(project)
@@ -96,7 +99,7 @@ def _django_variables(project: Project, service: Service) -> Iterator[Variable]:
     modules = django.settings_modules(project, service.settings) if service.settings else ()
     for module in modules:
         for node in module.calls:
-            name, text = variable_of(module, node) or read_by_helper(project, module, node), source_of(node)
+            name, text = variable_of(project, module, node), source_of(node)
             if name and "ALLOWED_HOSTS" in name and "CORS" not in name and "*" not in text:
                 yield Variable(name, project.place_of(module, node), needed=True, example="{domain},localhost")
             elif name and re.fullmatch(r"(?:\w+_)?DEBUG", name) and _ON.search(text.partition(name)[2]):
@@ -104,124 +107,40 @@ def _django_variables(project: Project, service: Service) -> Iterator[Variable]:
 
 
 def _read_in_code(project: Project, service: Service) -> Iterator[Variable]:
-    settings = _settings_classes(service.modules)
     for module in service.modules:
-        guarded, conditional = _guarded(module), _conditional(module)
+        guarded, conditional = _guarded(project, module), _conditional(module)
         for node in module.nodes:
-            if isinstance(node, ast.Call | ast.Subscript) and isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
-                name = variable_of(module, node) or read_by_helper(project, module, node) or _by_keyword(node)
-                if name and _NAME.fullmatch(name):
-                    needed = name not in guarded and id(node) not in conditional and _is_needed(module, node)
-                    yield Variable(name, project.place_of(module, node), needed, _default(node))
-            elif isinstance(node, ast.ClassDef) and node.name in settings:
-                yield from _fields(project, module, node)
+            if not isinstance(node, ast.Call | ast.Subscript) or isinstance(getattr(node, "ctx", None), ast.Store):
+                continue
+            name = variable_of(project, module, node) or _by_keyword(node)
+            if name and _NAME.fullmatch(name):
+                needed = name not in guarded and id(node) not in conditional and is_needed(module, node)
+                default = argument(node, 1, "default", "fallback") if isinstance(node, ast.Call) else None
+                yield Variable(name, project.place_of(module, node), needed, text_of(default))
 
 
-def _is_needed(module: Module, node: ast.Call | ast.Subscript) -> bool:
-    """Return True if a read fails without the variable."""
-    if isinstance(node, ast.Subscript):
-        return module.full_name(node.value) == "os.environ"
-    name = module.full_name(node.func)
-    if name in ("os.environ.get", "os.getenv", "os.environ.setdefault", "os.environ.pop", "dj_database_url.config"):
-        return False
-    if not isinstance(node.func, ast.Name | ast.Attribute) or argument(node, 1, "default", "fallback") is not None:
-        return False
-    owner = module.values.get(source_of(node.func).partition(".")[0])
-    has_default = {word.arg for word in owner.keywords} if isinstance(owner, ast.Call) else set()
-    is_reader = name == "decouple.config" or (isinstance(owner, ast.Call) and is_environment_reader(module, owner))
-    return is_reader and text_of(argument(node, 0)) not in has_default and not name.endswith(".read_env")
-
-
-def _default(node: ast.Call | ast.Subscript) -> str | None:
-    value = argument(node, 1, "default", "fallback") if isinstance(node, ast.Call) else None
-    return text_of(value)
-
-
-def _guarded(module: Module) -> frozenset[str]:
+def _guarded(project: Project, module: Module) -> set[str | None]:
     """Return the names that the code asks for before it reads them: `if "NAME" in os.environ`."""
-    found = set()
-    for node in module.nodes:
-        if (
-            isinstance(node, ast.Compare)
-            and isinstance(node.ops[0], ast.In | ast.NotIn)
-            and (name := text_of(node.left))
-        ):
-            found.add(name)
-        elif isinstance(node, ast.Try) and any("KeyError" in source_of(one.type) for one in node.handlers if one.type):
-            inner = (
-                variable_of(module, one)
-                for part in node.body
-                for one in ast.walk(part)
-                if isinstance(one, ast.Subscript)
-            )
-            found |= {name for name in inner if name}
-    return frozenset(found)
+    asked = {text_of(one.left) for one in module.all_of(ast.Compare) if isinstance(one.ops[0], ast.In | ast.NotIn)}
+    tried = (one for one in module.all_of(ast.Try) for handler in one.handlers if _catches_key_error(handler))
+    return asked.union(*(variables_in(project, module, *one.body) for one in tried))
+
+
+def _catches_key_error(handler: ast.ExceptHandler) -> bool:
+    return handler.type is not None and "KeyError" in source_of(handler.type)
 
 
 def _conditional(module: Module) -> frozenset[int]:
     """Return the nodes that run only if another variable is set."""
-    blocks = (
-        one for one in module.all_of(ast.If) if "environ" in source_of(one.test) or "getenv" in source_of(one.test)
-    )
+    tests = ((one, source_of(one.test)) for one in module.all_of(ast.If))
+    blocks = (one for one, test in tests if "environ" in test or "getenv" in test)
     return frozenset(id(node) for one in blocks for part in one.body for node in ast.walk(part))
 
 
 def _by_keyword(node: ast.Call | ast.Subscript) -> str | None:
     """Return the variable that a table of settings names: `SettingsValue(str, environ_name="SHOP_KEY")`."""
-    name = (
-        text_of(keyword(node, "environ_name", "env_var", "envvar", "env_name")) if isinstance(node, ast.Call) else None
-    )
+    name = text_of(keyword(node, "environ_name")) if isinstance(node, ast.Call) else None
     return name if name and name.isupper() else None
-
-
-def _settings_classes(modules: tuple[Module, ...]) -> frozenset[str]:
-    """Return the names of all classes that inherit from pydantic's BaseSettings, directly or not."""
-    found = {"BaseSettings"}
-    for _ in range(5):
-        more = {
-            name
-            for module in modules
-            for name, made in module.classes.items()
-            if any(source_of(base).rpartition(".")[2] in found for base in made.bases)
-        }
-        if more <= found:
-            break
-        found |= more
-    return frozenset(found - {"BaseSettings"})
-
-
-def _fields(project: Project, module: Module, made: ast.ClassDef) -> Iterator[Variable]:
-    """Return the fields of a settings class, by the names that pydantic reads."""
-    prefix = _prefix(made)
-    for one in made.body:
-        if (
-            not isinstance(one, ast.AnnAssign)
-            or not isinstance(one.target, ast.Name)
-            or "ClassVar" in source_of(one.annotation)
-        ):
-            continue
-        name, needed = f"{prefix}{one.target.id}", one.value is None
-        if isinstance(one.value, ast.Call) and source_of(one.value.func).endswith("Field"):
-            alias = keyword(one.value, "validation_alias", "alias", "env")
-            name = text_of(alias) or name
-            first = one.value.args[0] if one.value.args else keyword(one.value, "default", "default_factory")
-            needed = first is None or (isinstance(first, ast.Constant) and first.value is ...)
-        optional = re.search(r"\bOptional\b|\bNone\b", source_of(one.annotation))
-        if _NAME.fullmatch(name) and not one.target.id.startswith("_") and one.target.id != "model_config":
-            yield Variable(name.upper(), project.place_of(module, one), needed and not optional)
-
-
-def _prefix(made: ast.ClassDef) -> str:
-    for node in ast.walk(made):
-        if isinstance(node, ast.keyword) and node.arg == "env_prefix" and (text := text_of(node.value)):
-            return text
-        if (
-            isinstance(node, ast.Assign)
-            and source_of(node.targets[0]) == "env_prefix"
-            and (text := text_of(node.value))
-        ):
-            return text
-    return ""
 
 
 def _of_app_json(project: Project) -> Iterator[Variable]:
@@ -231,26 +150,3 @@ def _of_app_json(project: Project) -> Iterator[Variable]:
         value = given.get("value")
         if _NAME.fullmatch(name):
             yield Variable(name, project.place("app.json"), needed, value if isinstance(value, str) else None)
-
-
-def _open_secret(project: Project, service: Service) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return a remark if the value of Flask's or Django's key stands in the code, and the variables that replace it."""
-    module, value = next(((one, value) for one in service.modules for value in _secret_keys(one)), (None, None))
-    if module is None or value is None:
-        return (), ()
-    calls = [one for one in ast.walk(value) if isinstance(one, ast.Call | ast.Subscript)]
-    names = tuple(name for one in calls if (name := variable_of(module, one) or read_by_helper(project, module, one)))
-    texts = [text for one in ast.walk(value) if isinstance(one, ast.Constant) and (text := text_of(one))]
-    if module.interpolates_environment or all(text in names for text in texts):
-        return (), ()
-    mend = f"set {names[0]}" if names else "read it from a variable"
-    place = project.place_of(module, value)
-    return (f"SECRET_KEY has a value in the code that each reader knows: {mend} ({place}).",), names
-
-
-def _secret_keys(module: Module) -> Iterator[ast.expr]:
-    if value := module.values.get("SECRET_KEY"):
-        yield value
-    for made in module.classes.values():
-        if "test" not in made.name.lower():
-            yield from (value for name, value in assignments(tuple(made.body)) if name == "SECRET_KEY")

@@ -9,11 +9,12 @@ from typing import Final
 
 from hookd.model.fields import RESERVED_NAMES
 from hookd.model.plan import Finding, Variable
+from units.finders.code.environment import variables_in
+from units.finders.code.project import Project
+from units.finders.code.syntax import Module, argument, assignments, dotted, keyword, text_of
+from units.finders.code.values import Value, Values, inside
 from units.finders.found import Found
 from units.finders.repository.containers import compose_lines
-from units.finders.repository.project import Project
-from units.finders.repository.syntax import Module, argument, assignments, dotted, keyword, text_of
-from units.finders.repository.values import Value, Values, inside, variable_of
 from units.finders.web.service import Service
 
 _NAMES: Final = re.compile(
@@ -217,14 +218,14 @@ def _written(project: Project, values: Values, module: Module) -> Iterator[_Datu
         if value and path and path not in project.files and not _TEST.search(path):
             is_file = last not in _MAKERS
             if not is_file or posixpath.dirname(path) or last == "open" or _DATABASE.search(path):
-                names = value.variables or (_secret_variables(module) if _KEY.search(path) else ())
+                names = value.variables or (_secret_variables(project, module) if _KEY.search(path) else ())
                 yield _Datum(path, names, project.place_of(module, call), False, is_file, is_written=True)
 
 
-def _secret_variables(module: Module) -> tuple[str, ...]:
+def _secret_variables(project: Project, module: Module) -> tuple[str, ...]:
     """Return the variable that a module prefers to a file with a key."""
-    reads = (variable_of(module, one) for one in module.nodes if isinstance(one, ast.Call | ast.Subscript))
-    return tuple(name for name in reads if name and name.endswith("SECRET_KEY"))[:1]
+    names = variables_in(project, module, module.body)
+    return tuple(name for name in names if name.endswith("SECRET_KEY"))[:1]
 
 
 def _writes(call: ast.Call) -> bool:

@@ -5,9 +5,9 @@ from typing import Final
 
 from hookd.model.nested import table
 from hookd.model.plan import Finding
+from units.finders.code.project import Project
+from units.finders.code.requirements import is_for_developers, requirements_files
 from units.finders.found import Found
-from units.finders.repository.project import Project
-from units.finders.repository.requirements import is_for_developers, requirements_files
 
 _LOCKS: Final = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
 _PRODUCTION: Final = ("production", "prod", "server", "deploy", "web", "wsgi", "gunicorn", "heroku")

@@ -8,11 +8,11 @@ from typing import Final
 from hookd.model.nested import table
 from hookd.model.plan import Finding
 from hookd.model.python_version import fitting_minors, pinned_minor
+from units.finders.code.project import Project
+from units.finders.code.requirements import setup_calls
+from units.finders.code.syntax import keyword, text_of
 from units.finders.found import Found
 from units.finders.repository.containers import dockerfiles
-from units.finders.repository.project import Project
-from units.finders.repository.requirements import setup_calls
-from units.finders.repository.syntax import keyword, text_of
 
 _IMAGE: Final = re.compile(r"(?:\S*/)?python:(\d+\.\d+)\S*(?:\s.*)?", re.IGNORECASE)
 _LOCKED: Final = re.compile(r'(?m)^requires-python = "([^"]+)"')

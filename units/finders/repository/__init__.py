@@ -1,1 +1,1 @@
-"""Reads the files of a commit: its tree, its Python, its lists of packages, and its start commands."""
+"""Reads the files of a commit: its tree, example files, containers, and the commands that start something."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
-from units.finders.repository.project import Project
-from units.finders.repository.syntax import Function, Module, dotted
+from units.finders.code.project import Project
+from units.finders.code.syntax import Function, Module, dotted
 
 Kind = Literal["django", "flask", "asgi", "wsgi"]
 _MAX_DEPTH: Final = 6

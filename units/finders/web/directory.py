@@ -4,7 +4,7 @@ import posixpath
 import re
 from typing import Final
 
-from units.finders.repository.project import Project
+from units.finders.code.project import Project
 from units.finders.repository.tree import Tree
 from units.finders.web.service import Service, find_service
 

@@ -5,9 +5,9 @@ import posixpath
 import re
 from typing import Final
 
+from units.finders.code.project import Project
+from units.finders.code.syntax import Module, text_of
 from units.finders.repository.examples import values_of
-from units.finders.repository.project import Project
-from units.finders.repository.syntax import Module, text_of
 
 VARIABLE: Final = "DJANGO_SETTINGS_MODULE"
 _DEVELOPMENT: Final = re.compile(r"(?i)(?:^|[._])(?:dev|develop|development|local|debug)$")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hookd.model.nested import table
-from units.finders.repository.project import Project, is_serving
-from units.finders.repository.syntax import Module, text_of
+from units.finders.code.project import Project, is_serving
+from units.finders.code.syntax import Module, text_of
 from units.finders.web.callables import Kind, factory_of, kind_of
 
 TARGET: Final = re.compile(r"[A-Za-z_][\w.]*(?::[A-Za-z_][\w.]*(?:\(.*\))?)?")

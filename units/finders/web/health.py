@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from hookd.model.plan import Finding
+from units.finders.code.project import Project
+from units.finders.code.syntax import Module, argument, dotted, keyword, source_of, text_of
 from units.finders.found import Found
 from units.finders.repository.containers import compose_lines, dockerfiles
-from units.finders.repository.project import Project
-from units.finders.repository.syntax import Module, argument, dotted, keyword, source_of, text_of
 from units.finders.web.service import Service
 
 _PAGES: Final = (

@@ -8,7 +8,7 @@ from typing import Final
 from packaging.utils import canonicalize_name
 
 from hookd.model.nested import table
-from units.finders.repository.project import Project
+from units.finders.code.project import Project
 from units.finders.repository.shell import Command, option
 from units.finders.repository.starts import Start, file_named
 from units.finders.web.entries import TARGET, Entry, entry_in, entry_named, find_entry

@@ -6,13 +6,13 @@ from typing import Final
 
 from hookd.model.nested import table
 from hookd.model.plan import Finding, Variable
+from units.finders.code.project import Project
+from units.finders.code.syntax import Module, text_of
 from units.finders.found import Found
 from units.finders.repository.containers import dockerfiles
 from units.finders.repository.examples import values_of
-from units.finders.repository.project import Project
 from units.finders.repository.shell import Command
 from units.finders.repository.starts import file_named, web_starts
-from units.finders.repository.syntax import Module, text_of
 from units.finders.web import django
 from units.finders.web.entries import Entry, entry_named, find_entry
 from units.finders.web.servers import Serving, gunicorn_values, number, read_serving, worker_class

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from hookd.model.plan import Finding
+from units.finders.code.project import Project
+from units.finders.code.syntax import Module, argument, keyword, source_of, text_of
+from units.finders.code.values import Values, inside
 from units.finders.found import Found
-from units.finders.repository.project import Project
-from units.finders.repository.syntax import Module, argument, keyword, source_of, text_of
-from units.finders.repository.values import Values, inside
 from units.finders.web import django
 from units.finders.web.service import Service
 

@@ -8,6 +8,11 @@ PYDANTIC = (
     "from pydantic_settings import BaseSettings\nclass Base(BaseSettings):\n    debug: bool = False\n"
     "class Settings(Base):\n    database_url: str\n    name: str | None\n"
 )
+PREFIXED = (
+    "from pydantic_settings import BaseSettings, SettingsConfigDict\nfrom pydantic import Field\n"
+    "class Settings(BaseSettings):\n    model_config = SettingsConfigDict(env_prefix='SHOP_')\n    url: str\n"
+    "    token: str = Field(alias='TOKEN')\n    key: str = Field(...)\n    mail: str = Field(DEFAULT)\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +27,7 @@ PYDANTIC = (
         ("from environs import Env\nenv = Env()\nA = env.str('A')\nB = env.int('B', default=1)\n", {"A"}, {"B"}),
         ("import os\ndef secret(name, default=None):\n    return os.getenv(name, default)\nA = secret('A')\n", set(), {"A"}),
         (PYDANTIC, {"DATABASE_URL"}, {"DEBUG", "NAME"}),
+        (PREFIXED, {"SHOP_URL", "TOKEN", "SHOP_KEY"}, {"SHOP_MAIL"}),
         ("import os\nos.environ['OWN'] = '1'\nHOME = os.environ['HOME']\nrequest.environ['REMOTE_ADDR']\n", set(), set()),
     ],
 )  # fmt: skip

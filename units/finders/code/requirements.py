@@ -9,8 +9,8 @@ from typing import Any, Final
 from packaging.utils import canonicalize_name
 
 from hookd.model.nested import table, texts
+from units.finders.code.syntax import keyword, parse, source_of, texts_of
 from units.finders.repository.files import Files
-from units.finders.repository.syntax import keyword, parse, source_of, texts_of
 
 _REQUIREMENT: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)")
 _EGG: Final = re.compile(r"#egg=([A-Za-z0-9._-]+)")

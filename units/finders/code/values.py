@@ -5,18 +5,17 @@ The app's directory is `ROOT` in a value. A value keeps the names of the variabl
 
 import ast
 import posixpath
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from units.finders.repository.project import Project
-from units.finders.repository.syntax import Module, argument, assignments, dotted, keyword, running_statements, text_of
+from units.finders.code.environment import variable_of, variables_in
+from units.finders.code.project import Project
+from units.finders.code.syntax import Module, argument, assignments, dotted, running_statements, text_of
 
 ROOT: Final = "/.app"
 _MAX_DEPTH: Final = 12
 _MAX_TEXT: Final = 4096
-_UPPER: Final = re.compile(r"[A-Z][A-Z0-9_]+")
 _SAME: Final = frozenset(
     ("abspath", "realpath", "normpath", "Path", "PurePath", "str", "fspath", "resolve", "absolute")
 )
@@ -139,7 +138,7 @@ class Values:
             )
         if name == "os.path.dirname" and call.args:
             return self._parent(self.of(module, call.args[0], depth), 1)
-        if variable := variable_of(module, call) or read_by_helper(self._project, module, call):
+        if variable := variable_of(self._project, module, call):
             default = argument(call, 1, "default", "fallback")
             value = self.of(module, default, depth) if default is not None else None
             return Value(value.text, (variable, *value.variables)) if value else None
@@ -168,12 +167,7 @@ class Values:
     def _first(self, module: Module, values: list[ast.expr], depth: int) -> Value | None:
         """Return the first value that can be computed, with the variables of all."""
         found = [self.of(module, one, depth) for one in values]
-        names = tuple(
-            name
-            for one in values
-            for node in ast.walk(one)
-            if isinstance(node, ast.Call | ast.Subscript) and (name := variable_of(module, node))
-        )
+        names = variables_in(self._project, module, *values)
         value = next((one for one in found if one and one.text), None)
         return Value(value.text, tuple(dict.fromkeys((*names, *value.variables)))) if value else None
 
@@ -190,50 +184,6 @@ class Values:
         for _ in range(levels):
             text = posixpath.dirname(text)
         return Value(text, value.variables)
-
-
-def variable_of(module: Module, node: ast.expr) -> str | None:
-    """Return the name of the variable of the environment that an expression reads, or None."""
-    if isinstance(node, ast.Subscript):
-        if module.full_name(node.value) == "os.environ":
-            return text_of(node.slice)
-        key = text_of(node.slice) or ""
-        is_section = isinstance(node.value, ast.Subscript) and isinstance(node.value.value, ast.Name)
-        return key if is_section and _UPPER.fullmatch(key) and module.interpolates_environment else None
-    if not isinstance(node, ast.Call):
-        return None
-    name = module.full_name(node.func)
-    if name in ("os.environ.get", "os.getenv", "os.environ.setdefault", "os.environ.pop"):
-        return text_of(argument(node, 0, "key"))
-    if name == "dj_database_url.config":
-        return text_of(keyword(node, "env")) or "DATABASE_URL"
-    if name == "decouple.config":
-        return text_of(argument(node, 0, "option"))
-    owner = dotted(node.func).partition(".")[0]
-    maker = module.values.get(owner)
-    if isinstance(maker, ast.Call) and is_environment_reader(module, maker):
-        method = name.rpartition(".")[2]
-        first = text_of(argument(node, 0, "var", "name", "key"))
-        return first or ("DATABASE_URL" if method in ("db", "db_url") else None)
-    return None
-
-
-def read_by_helper(project: Project, module: Module, node: ast.expr) -> str | None:
-    """Return the variable that a call of the project's own helper reads: `get_path("SHOP_DATA", "data")`."""
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name | ast.Attribute):
-        return None
-    source, _, name = module.full_name(node.func).rpartition(".")
-    owner = project.module(source) if source else module
-    is_reader = owner is not None and name in owner.environment_readers
-    return text_of(argument(node, 0)) if is_reader else None
-
-
-def is_environment_reader(module: Module, maker: ast.Call) -> bool:
-    """Return True for `environ.Env()`, `environs.Env()`, decouple's and Starlette's `Config()`."""
-    return module.full_name(maker.func) in (
-        "environ.Env", "environ.FileAwareEnv", "environs.Env", "environs.FileAwareEnv", "decouple.Config",
-        "decouple.AutoConfig", "starlette.config.Config",
-    )  # fmt: skip
 
 
 def inside(text: str) -> str | None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Final
 
+from units.finders.code.requirements import read_packages
+from units.finders.code.syntax import Module, parse
 from units.finders.repository.files import Files, parents
-from units.finders.repository.requirements import read_packages
-from units.finders.repository.syntax import Module, parse
 from units.finders.repository.tree import Tree
 
 # Bytes of Python that are parsed for one plan. 4 MB take about a second.
