@@ -137,13 +137,15 @@ class Module:
 
     def full_name(self, expression: ast.expr) -> str:
         """Return the dotted name of an expression with its import resolved: `flask.Flask`, or an empty text."""
-        name = dotted(expression)
+        return self.resolve(dotted(expression))
+
+    def resolve(self, name: str) -> str:
+        """Return a dotted name with its import resolved."""
         first, _, rest = name.partition(".")
         imported = self.imports.get(first)
         if imported is None:
             return name
-        source = ".".join(filter(None, (imported.module, imported.attribute)))
-        return f"{source}.{rest}" if rest else source
+        return ".".join(filter(None, (imported.module, imported.attribute, rest)))
 
 
 def _walk(root: ast.AST) -> Iterator[ast.AST]:

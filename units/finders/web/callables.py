@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, Literal, cast
 
 from units.finders.code.project import Project
@@ -37,33 +38,37 @@ class Factory:
 
 def kind_of(project: Project, module: Module, name: str, depth: int = 0) -> Kind | None:
     """Return the kind of the app that a name of a module is bound to, or None if it is no app."""
-    if depth > _MAX_DEPTH:
+    if depth > _MAX_DEPTH or not (bound := _binding(project, module, name)):
         return None
-    if value := module.values.get(name):
-        return _kind_of_value(project, module, value, depth + 1)
-    if function := module.functions.get(name):
-        return _interface(function)
-    if imported := module.imports.get(name):
-        other = project.module(imported.module)
-        if other and imported.attribute:
-            return kind_of(project, other, imported.attribute, depth + 1)
-    return None
+    owner, name = bound
+    if value := owner.values.get(name):
+        return _kind_of_value(project, owner, value, depth + 1)
+    function = owner.functions.get(name)
+    return _interface(function) if function else None
 
 
-def factory_of(project: Project, module: Module, name: str, depth: int = 0) -> Factory | None:
+def factory_of(project: Project, module: Module, name: str) -> Factory | None:
     """Return the factory that a name of a module is, or None."""
-    if depth > _MAX_DEPTH:
-        return None
-    if function := module.functions.get(name):
-        made = _kind_of_function(project, module, function, depth + 1)
-        return Factory(made, needed_arguments(function)) if made and not _interface(function) else None
-    if (imported := module.imports.get(name)) and imported.attribute:
-        other = project.module(imported.module)
-        return factory_of(project, other, imported.attribute, depth + 1) if other else None
+    owner, name = _binding(project, module, name) or (module, name)
+    function = owner.functions.get(name)
+    made = _kind_of_function(project, owner, function, 1) if function and not _interface(function) else None
+    return Factory(made, _needed_arguments(function)) if function and made else None
+
+
+def _binding(project: Project, module: Module, name: str) -> tuple[Module, str] | None:
+    """Return the project's module that binds a name, found through imports, and its name there."""
+    for _ in range(_MAX_DEPTH):
+        if name in module.values or name in module.functions or name in module.classes:
+            return module, name
+        source, _, name = module.resolve(name).rpartition(".")
+        other = project.module(source)
+        if other is None or other is module:
+            return None
+        module = other
     return None
 
 
-def needed_arguments(function: Function) -> tuple[str, ...]:
+def _needed_arguments(function: Function) -> tuple[str, ...]:
     """Return the arguments of a function that have no default."""
     given = function.args
     listed = [*given.posonlyargs, *given.args]
@@ -76,65 +81,44 @@ def _kind_of_value(project: Project, module: Module, value: ast.expr, depth: int
     if depth > _MAX_DEPTH or not project.spend():
         return None
     match value:
-        case ast.Name(id=name):
-            return kind_of(project, module, name, depth + 1)
-        case ast.Attribute(value=ast.Name() as inner, attr=attribute) if attribute in _INNER:
-            return _kind_of_value(project, module, inner, depth + 1)
-        case ast.Attribute(value=ast.Name(id=name), attr=attribute):
-            imported = module.imports.get(name)
-            other = project.module(module.full_name(value.value)) if imported else None
-            return kind_of(project, other, attribute, depth + 1) if other else None
+        case ast.Attribute(value=ast.Name(id=name), attr=attribute) if attribute in _INNER:
+            inner = kind_of(project, module, name, depth + 1)
+            return inner or kind_of(project, module, f"{name}.{attribute}", depth + 1)
+        case ast.Name() | ast.Attribute():
+            return kind_of(project, module, dotted(value), depth + 1)
         case ast.Call():
             return _kind_of_call(project, module, value, depth)
         case ast.IfExp(body=first, orelse=second) | ast.BoolOp(values=[first, second, *_]):
-            return _kind_of_value(project, module, first, depth + 1) or _kind_of_value(
-                project, module, second, depth + 1
-            )
+            return _first_kind(project, module, [first, second], depth)
     return None
+
+
+def _first_kind(project: Project, module: Module, values: list[ast.expr], depth: int) -> Kind | None:
+    return next((kind for one in values if (kind := _kind_of_value(project, module, one, depth + 1))), None)
 
 
 def _kind_of_call(project: Project, module: Module, call: ast.Call, depth: int) -> Kind | None:
     if known := _known(module.full_name(call.func)):
         return known
-    owner, name = _owner(project, module, call.func)
-    if owner and (function := owner.functions.get(name)):
-        return _kind_of_function(project, owner, function, depth + 1)
-    if owner and (made := owner.classes.get(name)):
-        return _kind_of_class(project, owner, made, depth + 1)
-    # A wrapper, such as ProxyFix(app).
-    return next((kind for one in call.args if (kind := _kind_of_value(project, module, one, depth + 1))), None)
+    if bound := _binding(project, module, dotted(call.func)):
+        owner, name = bound
+        if function := owner.functions.get(name):
+            return _kind_of_function(project, owner, function, depth + 1)
+        if made := owner.classes.get(name):
+            return _kind_of_class(project, owner, made, depth + 1)
+    return _first_kind(project, module, call.args, depth)  # A wrapper, such as ProxyFix(app).
 
 
 def _known(name: str) -> Kind | None:
-    last = name.rpartition(".")[2]
-    return _BY_FULL_NAME.get(name) or _BY_NAME.get(last)
-
-
-def _owner(project: Project, module: Module, function: ast.expr) -> tuple[Module | None, str]:
-    """Return the project's module that defines a called name, and the name there."""
-    name = dotted(function)
-    if name in module.functions or name in module.classes:
-        return module, name
-    source, _, last = module.full_name(function).rpartition(".")
-    for _hop in range(_MAX_DEPTH):
-        other = project.module(source)
-        if other is None or last in other.functions or last in other.classes:
-            return other, last
-        imported = other.imports.get(last)
-        if imported is None or imported.attribute is None:
-            return None, last
-        source, last = imported.module, imported.attribute
-    return None, last
+    return _BY_FULL_NAME.get(name) or _BY_NAME.get(name.rpartition(".")[2])
 
 
 def _kind_of_class(project: Project, module: Module, made: ast.ClassDef, depth: int) -> Kind | None:
-    if depth > _MAX_DEPTH:
-        return None
-    for base in made.bases:
+    for base in made.bases if depth <= _MAX_DEPTH else ():
         if known := _known(module.full_name(base)):
             return known
-        owner, name = _owner(project, module, base)
-        if owner and (inner := owner.classes.get(name)):
+        owner, name = _binding(project, module, dotted(base)) or (module, "")
+        if inner := owner.classes.get(name):
             return _kind_of_class(project, owner, inner, depth + 1)
     return None
 
@@ -152,17 +136,10 @@ def _kind_of_function(project: Project, module: Module, function: Function, dept
 def _made_kind(project: Project, module: Module, function: Function, depth: int) -> Kind | None:
     """Return the kind of the first app that a function constructs, or that another one makes for it."""
     calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
-    for call in calls:
-        if known := _known(module.full_name(call.func)):
-            return known
-    for call in calls:
-        owner, name = _owner(project, module, call.func)
-        inner = owner and (owner.functions.get(name) or owner.classes.get(name))
-        if owner and inner and inner is not function and _is_maker(name):
-            made = _kind_of_call(project, module, call, depth + 1)
-            if made:
-                return made
-    return None
+    known = (_known(module.full_name(call.func)) for call in calls)
+    makers = (call for call in calls if _is_maker(dotted(call.func).rpartition(".")[2]))
+    made = (_kind_of_call(project, module, call, depth + 1) for call in makers)
+    return next(filter(None, chain(known, made)), None)
 
 
 def _is_maker(name: str) -> bool:
