@@ -73,9 +73,7 @@ class Values:
             case ast.JoinedStr(values=parts):
                 return self._joined([self._of_part(module, one, depth) for one in parts], "".join)
             case ast.BoolOp(op=ast.Or(), values=values):
-                return self._first(module, list(reversed(values)), depth)
-            case ast.IfExp(body=first, orelse=second):
-                return self._first(module, [first, second], depth)
+                return self._last(module, values, depth)
             case ast.Subscript(value=ast.Attribute(value=inner, attr="parents"), slice=ast.Constant(value=int(number))):
                 return self._parent(self.of(module, inner, depth), number + 1)
             case ast.Subscript(value=inner, slice=key):
@@ -118,8 +116,6 @@ class Values:
                 return self._joined([first, second], "".join)
             case ast.Div():
                 return self._joined([first, second], lambda texts: posixpath.join(*texts))
-            case ast.Mod() if first and first.text.count("%s") == 1:
-                return self._joined([first, second], lambda texts: texts[0].replace("%s", texts[1]))
         return None
 
     def _of_key(self, module: Module, inner: ast.expr, key: str | None, depth: int) -> Value | None:
@@ -130,8 +126,6 @@ class Values:
     def _of_call(self, module: Module, call: ast.Call, depth: int) -> Value | None:
         name = module.full_name(call.func)
         last = call.func.attr if isinstance(call.func, ast.Attribute) else name.rpartition(".")[2]
-        if name in ("os.getcwd", "pathlib.Path.cwd"):
-            return Value(ROOT)
         if name == "os.path.join" or (last in _SAME and len(call.args) > 1):
             return self._joined(
                 [self.of(module, one, depth) for one in call.args], lambda texts: posixpath.join(*texts)
@@ -164,11 +158,11 @@ class Values:
                 )
         return None
 
-    def _first(self, module: Module, values: list[ast.expr], depth: int) -> Value | None:
-        """Return the first value that can be computed, with the variables of all."""
+    def _last(self, module: Module, values: list[ast.expr], depth: int) -> Value | None:
+        """Return the last value that can be computed, with the variables of all."""
         found = [self.of(module, one, depth) for one in values]
+        value = next((one for one in reversed(found) if one and one.text), None)
         names = variables_in(self._project, module, *values)
-        value = next((one for one in found if one and one.text), None)
         return Value(value.text, tuple(dict.fromkeys((*names, *value.variables)))) if value else None
 
     def _joined(self, parts: list[Value | None], join: Callable[[list[str]], str]) -> Value | None:

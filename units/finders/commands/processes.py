@@ -1,5 +1,6 @@
 """Processes beside the web process: the Procfile's other lines, uWSGI's daemons, and the workers of task queues."""
 
+import ast
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -75,17 +76,12 @@ def _queues(project: Project, service: Service) -> Iterator[tuple[str, tuple[str
         yield from _celery(project, service)
     if "django-rq" in packages:
         yield "rq", (*manage, "rqworker", "default"), "django-rq in the dependencies"
-    elif "rq" in packages or "flask-rq2" in packages:
+    elif "rq" in packages:
         names = _queue_names(project, service)
         yield "rq", ("rq", "worker", *(names or ["default"])), "rq in the dependencies"
     if "huey" in packages:
-        if service.settings:
-            yield "huey", (*manage, "run_huey"), "huey in the dependencies"
-        else:
-            yield from _huey(project)
-    if "django-dramatiq" in packages:
-        yield "dramatiq", (*manage, "rundramatiq"), "django-dramatiq in the dependencies"
-    elif "dramatiq" in packages and (names := _actors(project)):
+        yield from _huey(project)
+    if "dramatiq" in packages and (names := _actors(project)):
         yield "dramatiq", ("dramatiq", *names), "dramatiq in the dependencies"
 
 
@@ -104,29 +100,16 @@ def _celery(project: Project, service: Service) -> Iterator[tuple[str, tuple[str
     target = module.name if name in ("app", "celery") else f"{module.name}:{name}"
     source = project.place_of(module, module.values[name])
     yield "celery", ("celery", "-A", target, "worker"), source
-    if "django-celery-beat" in project.packages:
-        scheduler = "django_celery_beat.schedulers:DatabaseScheduler"
-        yield (
-            "beat",
-            ("celery", "-A", target, "beat", "--scheduler", scheduler),
-            "django-celery-beat in the dependencies",
-        )
-    elif any(_SCHEDULE.search(project.read(one.path) or "") for one in modules):
+    if any(_SCHEDULE.search(project.read(one.path) or "") for one in modules):
         yield "beat", ("celery", "-A", target, "beat", "--schedule", "celerybeat/schedule"), source
 
 
 def _is_celery(module: Module, name: str) -> bool:
     """Return True for `Celery(…)`, and for the app that Flask's recipe keeps in `extensions["celery"]`."""
     value = module.values[name]
-    called = module.full_name(value.func) if hasattr(value, "func") else ""
-    if called.rpartition(".")[2] == "Celery" or called.rpartition(".")[2] in (
-        "make_celery",
-        "create_celery",
-        "celery_init_app",
-    ):
-        return True
-    key = getattr(value, "slice", None)
-    return text_of(key) == "celery"
+    called = module.full_name(value.func).rpartition(".")[2] if isinstance(value, ast.Call) else ""
+    key = text_of(value.slice) if isinstance(value, ast.Subscript) else None
+    return key == "celery" or called in ("Celery", "make_celery", "create_celery", "celery_init_app")
 
 
 def _queue_names(project: Project, service: Service) -> list[str]:
@@ -144,7 +127,7 @@ def _huey(project: Project) -> Iterator[tuple[str, tuple[str, ...], str]]:
     for path in project.top_modules():
         module = project.module_at(path)
         for name, value in module.values.items() if module else ():
-            called = module.full_name(value.func) if module and hasattr(value, "func") else ""
+            called = module.full_name(value.func) if module and isinstance(value, ast.Call) else ""
             if module and called.rpartition(".")[2] in _HUEY:
                 yield "huey", ("huey_consumer.py", f"{module.name}.{name}"), project.place_of(module, value)
                 return

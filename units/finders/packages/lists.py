@@ -18,13 +18,11 @@ _WORKSPACE: Final = re.compile(r"(?m)^\[tool\.uv\.workspace\]")
 def find_dependencies(project: Project) -> Found:
     """Find the list of packages, the most exact first. A project's own file is found at the deployment by itself."""
     names = _extras(project)
-    if lock := project.first(*_LOCKS):
-        return Found((Finding("dependencies.file", lock, project.place(lock)), *names))
-    if _has_workspace_lock(project):
+    lock = project.first(*_LOCKS)
+    if not lock and _has_workspace_lock(project):
         return Found(tuple(names))
-    if file := _requirements(project):
-        remarks = _unlocked(project) if file != "requirements.txt" else ()
-        return Found((Finding("dependencies.file", file, project.place(file)), *names), remarks=remarks)
+    if file := lock or _requirements(project):
+        return Found((Finding("dependencies.file", file, project.place(file)), *names))
     if project.first("Pipfile"):
         return Found(remarks=("Pipfile has no Pipfile.lock: run pipenv lock, and push it.",))
     pyproject = project.toml("pyproject.toml")
@@ -55,12 +53,6 @@ def _requirements(project: Project) -> str | None:
 def _rank(path: str) -> tuple[bool, int, str]:
     name = re.split(r"[./_-]", path.removeprefix("requirements").strip("/.-_"))[0]
     return (path != "requirements.txt", _KIN.index(name) if name in _KIN else len(_KIN), path)
-
-
-def _unlocked(project: Project) -> tuple[str, ...]:
-    if project.first("Pipfile"):
-        return ("Pipfile is ignored, because it has no Pipfile.lock.",)
-    return ()
 
 
 def _extras(project: Project) -> list[Finding]:

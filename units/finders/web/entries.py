@@ -39,26 +39,24 @@ class Entry:
         return posixpath.dirname(self.module.path)
 
 
-def entry_named(project: Project, target: str, source: str, default: str = "application") -> Entry | None:
-    """Return the entry that a start command names, or None if the project has no such module."""
-    if not TARGET.fullmatch(target):
-        return None
-    name, _, attribute = target.partition(":")
+def entry_named(project: Project, written: str, source: str, default: str = "application") -> Entry | None:
+    """Return the entry that a command names, also as `shop.py:app`, or None if the project has no such module."""
+    file, _, attribute = written.partition(":")
+    name = file.removesuffix(".py").replace("/", ".").strip(".")
     module = project.module(name)
-    if module is None:
+    if module is None or not TARGET.fullmatch(f"{name}:{attribute}" if attribute else name):
         return None
     if not attribute:
         found = entry_in(project, module)
         attribute = found.target.partition(":")[2] if found else default
     callee, arguments, _ = attribute.partition("(")
-    if arguments and not _are_literal(attribute):
-        return None
-    kind: Kind | None
-    if arguments:
+    if not arguments:
+        kind = kind_of(project, module, callee)
+    elif _are_literal(attribute):
         factory = factory_of(project, module, callee)
         kind = factory.kind if factory else None
     else:
-        kind = kind_of(project, module, callee)
+        return None
     return Entry(f"{name}:{attribute}", kind or "wsgi", module, source, is_factory=bool(arguments))
 
 
@@ -66,32 +64,23 @@ def _are_literal(call: str) -> bool:
     """Return True if a factory is called with literals alone, which gunicorn takes."""
     try:
         parsed = ast.parse(call, mode="eval").body
-        if isinstance(parsed, ast.Call):
-            for one in (*parsed.args, *(word.value for word in parsed.keywords)):
-                ast.literal_eval(one)
-            return True
+        arguments = [*parsed.args, *(word.value for word in parsed.keywords)] if isinstance(parsed, ast.Call) else []
+        for one in arguments:
+            ast.literal_eval(one)
     except (SyntaxError, ValueError, RecursionError):
-        pass
-    return False
+        return False
+    return isinstance(parsed, ast.Call)
 
 
 def find_entry(project: Project) -> Entry | None:
-    """Return the project's entry: an app of a module, else a factory. Modules with usual names come first."""
-    modules = [module for path in _candidates(project) if (module := project.module_at(path))]
-    bare = None
-    for module in modules:
-        found = entry_in(project, module)
+    """Return the project's entry: an app of a module, else a factory, best without arguments, in the usual modules."""
+    modules = (module for path in _candidates(project) if (module := project.module_at(path)))
+    factories = []
+    for found in (entry_in(project, module) for module in modules):
         if found and not found.is_factory:
             return found
-        bare = _better(bare, found)
-    return bare
-
-
-def _better(first: Entry | None, second: Entry | None) -> Entry | None:
-    """Return the factory that needs no argument, else the first one."""
-    if first and second:
-        return second if first.needed and not second.needed else first
-    return first or second
+        factories += [found] if found else []
+    return min(factories, key=lambda one: bool(one.needed), default=None)
 
 
 def entry_in(project: Project, module: Module) -> Entry | None:
@@ -130,15 +119,10 @@ def _with_argument(project: Project, entry: Entry) -> Entry:
 def _candidates(project: Project) -> Iterator[str]:
     """Return the files of Python that may have the entry, the most usual first."""
     paths = [path for path in project.top_modules() if is_serving(path.removeprefix("src/"))]
-    given = fastapi_entry(project)
-    path = project.path_of(given.partition(":")[0]) if given else None
-    return iter(dict.fromkeys([*([path] if path else []), *sorted(paths, key=lambda one: _rank(project, one))]))
-
-
-def fastapi_entry(project: Project) -> str | None:
-    """Return the entry that pyproject.toml names for `fastapi run`, or None."""
+    # For `fastapi run`.
     given = table(project.toml("pyproject.toml"), "tool", "fastapi").get("entrypoint")
-    return given if isinstance(given, str) and TARGET.fullmatch(given) else None
+    named = project.path_of(given.partition(":")[0]) if isinstance(given, str) else None
+    return iter(dict.fromkeys([*filter(None, [named]), *sorted(paths, key=lambda one: _rank(project, one))]))
 
 
 def _rank(project: Project, path: str) -> tuple[int, int, str]:

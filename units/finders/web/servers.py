@@ -20,11 +20,10 @@ _CLASSES: Final = {
     "geventwebsocket.gunicorn.workers.GeventWebSocketWorker": "gevent",
 }  # fmt: skip
 _ASGI_SERVERS: Final = frozenset(("uvicorn", "hypercorn", "daphne"))
+# Also with other letters in front, as in `python -um app`.
+_RUN_MODULE: Final = re.compile(r"-[A-Za-z]*m")
 _NUMBER: Final = re.compile(r"[1-9]\d?")
-# Commands of Python that prepare, and do not serve.
-_TASKS: Final = frozenset("migrate collectstatic compress compilemessages loaddata createsuperuser check".split())
 _NO_SERVERS: Final = frozenset(("alembic", "celery", "rq", "flask", "supervisord"))
-_SERVE: Final = frozenset("runserver runserver_plus run".split())
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,7 @@ def _target(project: Project, words: tuple[str, ...], source: str) -> Entry | No
     for word in words[1:]:
         if ":" in word and TARGET.fullmatch(word) and (entry := entry_named(project, word, source)):
             return entry
-    last = words[-1].removesuffix(".py") if len(words) > 1 else ""
-    return entry_named(project, last, source) if last and not last.startswith("-") else None
+    return entry_named(project, words[-1], source) if len(words) > 1 else None
 
 
 def _read_server(project: Project, command: Command, source: str) -> Serving:
@@ -140,29 +138,21 @@ def uwsgi_values(project: Project, path: str) -> dict[str, str]:
 
 def _read_framework(project: Project, command: Command, source: str) -> Serving | None:
     """Read the framework's own command, such as `flask run` or `fastapi run`, whose app is looked for."""
-    if command.words[1:2] and command.words[1] not in _SERVE and not option(command.words, "--app", "-A"):
+    if command.words[1:2] and command.words[1] != "run" and not option(command.words, "--app", "-A"):
         return None
-    named = option(command.words, "--app", "-A") or next(
-        (word for word in command.words[2:] if word.endswith(".py")), None
-    )
-    entry = entry_named(project, _as_module(named), source) if named else None
+    files = (word for word in command.words[2:] if word.endswith(".py"))
+    named = option(command.words, "--app", "-A") or next(files, None)
+    entry = entry_named(project, named, source) if named else None
     workers = number(option(command.words, "--workers"))
     return Serving(source, entry or find_entry(project), workers=workers, server=command.program)
-
-
-def _as_module(name: str) -> str:
-    path, colon, attribute = name.partition(":")
-    return path.removesuffix(".py").replace("/", ".") + colon + attribute
 
 
 def _read_python(project: Project, command: Command, source: str) -> Serving | None:
     """Read `python FILE` and `python -m MODULE`: an app in the module, or an own command."""
     name, rest = _module_of(project, command.words)
-    if name is None or (name.endswith("manage") and rest[:1] and rest[0] in _TASKS):
-        return None
-    if name.endswith("manage") and rest[:1] and rest[0] in _SERVE:
-        return Serving(source, find_entry(project), server="runserver")
     module = project.module(name)
+    if name.endswith("manage"):
+        return Serving(source, find_entry(project), server="runserver") if rest[:1] == ("runserver",) else None
     if module is None:
         return None
     entry = entry_in(project, module)
@@ -171,15 +161,15 @@ def _read_python(project: Project, command: Command, source: str) -> Serving | N
     return Serving(source, command=command.words, server="python")
 
 
-def _module_of(project: Project, words: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+def _module_of(project: Project, words: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """Return the module that a command of Python runs, and the words behind it."""
     for place, word in enumerate(words[1:], 1):
-        if word.startswith("-") and word.endswith("m") and not word.startswith("--"):
-            return (words[place + 1] if place + 1 < len(words) else None), words[place + 2 :]
+        if _RUN_MODULE.fullmatch(word) and words[place + 1 :]:
+            return words[place + 1], words[place + 2 :]
         if not word.startswith("-"):
             path = file_named(project, word)
-            return (project.name_of(path) if path and path.endswith(".py") else None), words[place + 1 :]
-    return None, ()
+            return project.name_of(path) if path and path.endswith(".py") else "", words[place + 1 :]
+    return "", ()
 
 
 def _read_other(project: Project, command: Command, source: str) -> Serving | None:

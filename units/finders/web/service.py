@@ -147,14 +147,8 @@ def _server_remarks(project: Project, serving: Serving, kind: Finding | None) ->
 
 def _flask_app(project: Project) -> Entry | None:
     """Return the entry that FLASK_APP names."""
-    entries = (_flask_entry(project, value, place) for value, place in values_of(project, "FLASK_APP"))
+    entries = (entry_named(project, value, place, "app") for value, place in values_of(project, "FLASK_APP"))
     return next(filter(None, entries), None)
-
-
-def _flask_entry(project: Project, value: str, source: str) -> Entry | None:
-    name, colon, attribute = value.partition(":")
-    module = name.removesuffix(".py").replace("/", ".").strip(".")
-    return entry_named(project, module + colon + attribute, source, "app")
 
 
 def _django_entry(project: Project) -> Entry | None:
