@@ -52,44 +52,41 @@ class _Datum:
 
 def find_data(project: Project, service: Service) -> Found:
     """Find the directories to share, and the variables that move data out of the code."""
-    found: dict[str, _Datum] = {}
-    for one in _data(project, service):
-        before = found.get(one.path, one)
-        names = before.variables or one.variables
-        found[one.path] = replace(before, variables=names, is_written=before.is_written or one.is_written)
     shared: dict[str, str] = {}
     variables: dict[str, Variable] = {}
     remarks: dict[str, None] = {}
-    for one in found.values():
-        directory = _directory(one)
+    for one in _distinct(_data(project, service)):
+        directory = posixpath.dirname(one.path) if one.is_file else one.path
         if variables.keys() & set(one.variables):
             continue
         if directory and _may_be_shared(project, directory):
             shared.setdefault(directory, one.source)
         elif one.variables and (one.is_file or one.is_written):
             moved, variable = _moved(one)
-            if moved:
-                shared.setdefault(moved, one.source)
+            shared |= {moved: one.source} if moved and moved not in shared else {}
             variables.setdefault(variable.name, variable)
         elif _matters(project, one):
             remarks[_remark(one)] = None
     directories = outermost(shared)
-    findings: tuple[Finding, ...] = ()
-    if directories:
-        sources = ", ".join(dict.fromkeys(shared[one] for one in directories))
-        findings = (Finding("shared.directories", directories, sources, proposed=True),)
+    sources = ", ".join(dict.fromkeys(shared[one] for one in directories))
+    findings = (Finding("shared.directories", directories, sources, proposed=True),) if directories else ()
     return Found(findings, tuple(variables.values()), tuple(remarks))
+
+
+def _distinct(data: Iterable[_Datum]) -> Iterable[_Datum]:
+    """Return one value for each path, with the first variables, and written if one of them is."""
+    found: dict[str, _Datum] = {}
+    for one in data:
+        before = found.get(one.path, one)
+        names = before.variables or one.variables
+        found[one.path] = replace(before, variables=names, is_written=before.is_written or one.is_written)
+    return found.values()
 
 
 def database_file(project: Project, service: Service) -> str | None:
     """Return the SQLite file in a directory of its own, which a release links to, or None."""
     paths = (one.path for one in _data(project, service) if _DATABASE.search(one.path) and not one.variables)
     return next((path for path in paths if _may_be_shared(project, posixpath.dirname(path) or "venv")), None)
-
-
-def _directory(one: _Datum) -> str:
-    """Return the directory to share for a path: itself, or the parent of a file."""
-    return posixpath.dirname(one.path) if one.is_file else one.path
 
 
 def _may_be_shared(project: Project, directory: str) -> bool:

@@ -14,7 +14,7 @@ from units.finders.repository.starts import Start, file_named
 from units.finders.web.entries import TARGET, Entry, entry_in, entry_named, find_entry
 
 _CLASSES: Final = {
-    "sync": "sync", "gthread": "gthread", "gevent": "gevent", "eventlet": "eventlet",
+    "sync": "sync", "gevent": "gevent", "eventlet": "eventlet",
     "uvicorn.workers.UvicornWorker": "asgi", "uvicorn.workers.UvicornH11Worker": "asgi",
     "uvicorn_worker.UvicornWorker": "asgi", "uvicorn_worker.UvicornH11Worker": "asgi", "asgi": "asgi",
     "geventwebsocket.gunicorn.workers.GeventWebSocketWorker": "gevent",
@@ -53,7 +53,7 @@ def read_serving(project: Project, start: Start) -> Serving | None:
 
 
 def worker_class(name: str | None) -> str | None:
-    """Return hookd's worker class for gunicorn's, or None if it has none."""
+    """Return hookd's worker class for gunicorn's, or None for the default one and those that it lacks."""
     return _CLASSES.get(name or "")
 
 

@@ -75,35 +75,25 @@ def _of_entry(project: Project, serving: Serving, entry: Entry) -> Found:
         call = entry.target.replace("()", "('production')")
         why = f"{entry.target} needs {', '.join(entry.needed)}: give it, as in service.entry={call} ({entry.source})."
         return Found(remarks=(why,))
-    findings = [Finding("service.entry", entry.target, entry.source, entry.proposed)]
-    findings += _numbers(project, serving)
-    kind = _worker_class(project, serving, entry)
-    findings += [kind] if kind else []
-    variables = _python_path(project, entry)
-    return Found(tuple(findings), variables, tuple(_server_remarks(project, serving, kind)))
+    settings = _gunicorn_settings(project, serving, entry)
+    findings = (Finding("service.entry", entry.target, entry.source, entry.proposed), *settings.values())
+    remarks = tuple(_server_remarks(project, serving, settings.get("worker_class")))
+    return Found(findings, _python_path(project, entry), remarks)
 
 
-def _numbers(project: Project, serving: Serving) -> list[Finding]:
-    """Return workers and threads, from the command line or from gunicorn's file."""
+def _gunicorn_settings(project: Project, serving: Serving, entry: Entry) -> dict[str, Finding]:
+    """Return workers, threads and the worker class, from the command line or from gunicorn's file."""
     path = serving.config or _CONFIG
     values = gunicorn_values(project, path)
-    found = []
-    for name, given in (("workers", serving.workers), ("threads", serving.threads)):
-        if given:
-            found.append(Finding(f"service.{name}", given, serving.source))
-        elif written := number(values.get(name)):
-            found.append(Finding(f"service.{name}", written, project.place(path)))
+    found = {}
+    for name, read in (("workers", number), ("threads", number), ("worker_class", worker_class)):
+        if name == "worker_class" and entry.kind == "asgi":
+            found[name] = Finding("service.worker_class", "asgi", entry.source)
+        elif value := getattr(serving, name):
+            found[name] = Finding(f"service.{name}", value, serving.source)
+        elif value := read(values.get(name)):
+            found[name] = Finding(f"service.{name}", value, project.place(path))
     return found
-
-
-def _worker_class(project: Project, serving: Serving, entry: Entry) -> Finding | None:
-    path = serving.config or _CONFIG
-    if entry.kind == "asgi":
-        return Finding("service.worker_class", "asgi", entry.source)
-    if serving.worker_class and serving.worker_class != "gthread":
-        return Finding("service.worker_class", serving.worker_class, serving.source)
-    written = worker_class(gunicorn_values(project, path).get("worker_class"))
-    return Finding("service.worker_class", written, project.place(path)) if written and written != "gthread" else None
 
 
 def _python_path(project: Project, entry: Entry) -> tuple[Variable, ...]:
@@ -124,22 +114,18 @@ def _is_installed(project: Project) -> bool:
     """Return True if the project is a package that is installed into its environment."""
     parsed = project.toml("pyproject.toml")
     wants = table(parsed, "tool", "uv").get("package")
-    return wants is not False and (
-        "build-system" in parsed or bool(wants) or project.first("setup.py", "setup.cfg") is not None
-    )
+    return wants is not False and bool(wants or "build-system" in parsed or project.first("setup.py", "setup.cfg"))
 
 
 def _server_remarks(project: Project, serving: Serving, kind: Finding | None) -> list[str]:
     remarks = []
     pin = _PIN.match(project.packages.get("gunicorn", ""))
     if pin and (int(pin[1]), int(pin[2] or 0)) < _OLDEST_GOOD:
-        remarks.append(
-            f"The project's gunicorn {pin[0].partition('==')[2].strip()} is older than 24.1: hookd uses its own."
-        )
-    if kind and kind.value in ("gevent", "eventlet") and kind.value not in project.packages:
-        remarks.append(
-            f"{kind.source} asks for {kind.value}, which is no dependency: add it, or --worker-class gthread."
-        )
+        version = pin[0].partition("==")[2].strip()
+        remarks.append(f"The project's gunicorn {version} is older than 24.1: hookd uses its own.")
+    name = kind.value if kind else None
+    if kind and name in ("gevent", "eventlet") and name not in project.packages:
+        remarks.append(f"{kind.source} asks for {name}, which is no dependency: add it, or --worker-class gthread.")
     if serving.server not in ("gunicorn", "python"):
         remarks.append(f"{serving.source} starts {serving.server}: hookd serves the same app with gunicorn.")
     return remarks
@@ -182,16 +168,14 @@ def _own_command(project: Project, serving: Serving) -> Service:
     findings = [Finding("service.command", words, source, proposed=True)]
     if directories:
         findings.append(Finding("shared.directories", directories, source, proposed=True))
-    remarks = [
-        f"{source} starts its own server, which listens on a port: set service.listen to it, such as 127.0.0.1:{port}."
-    ]
+    listens = f"which listens on a port: set service.listen to it, such as 127.0.0.1:{port}."
+    remarks = [f"{source} starts its own server, {listens}"]
     remarks += [
         f"{one} stands for the container's directory: give its full path if the server needs one."
         for one in directories
     ]
-    remarks += [
-        f"{source} has the variable {word}: write its value into service.command." for word in words if "$" in word
-    ]
+    unknown = (word for word in words if "$" in word)
+    remarks += [f"{source} has the variable {word}: write its value into service.command." for word in unknown]
     found = Found(tuple(findings), remarks=tuple(remarks))
     return Service("command", command=tuple(words), before=serving.before, source=source, found=found)
 
