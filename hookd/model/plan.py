@@ -24,13 +24,13 @@ def _printable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, Field(max_length=4096), AfterValidator(_printable)]
+_Text = Annotated[str, Field(max_length=4096), AfterValidator(_printable)]
 _Short = Annotated[str, Field(max_length=300), AfterValidator(_printable)]
-_Texts = Annotated[list[Text], Field(max_length=200)]
+_Texts = Annotated[list[_Text], Field(max_length=200)]
 _Commands = Annotated[list[_Texts], Field(max_length=50)]
-_Table = Annotated[dict[_Short, Text | _Texts], Field(max_length=200)]
+_Table = Annotated[dict[_Short, _Text | _Texts], Field(max_length=200)]
 _VALUE: Final[TypeAdapter[Any]] = TypeAdapter(
-    Annotated[int, Field(ge=0, le=100_000)] | Text | _Texts | _Commands | _Table, config=ConfigDict(strict=True)
+    Annotated[int, Field(ge=0, le=100_000)] | _Text | _Texts | _Commands | _Table, config=ConfigDict(strict=True)
 )
 
 
@@ -42,7 +42,7 @@ class Finding:
 
     key: Annotated[str, Field(pattern=f"^(?:{_KEYS})$")]
     value: Annotated[Any, AfterValidator(_VALUE.validate_python)]
-    source: Text
+    source: _Text
     proposed: bool = False
 
 
@@ -56,9 +56,9 @@ class Variable:
     __pydantic_config__ = _STRICT
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
-    source: Text
+    source: _Text
     needed: bool = False
-    example: Text | None = None
+    example: _Text | None = None
     secret: bool = False
 
 
@@ -71,7 +71,7 @@ class Plan:
     kind: Annotated[str, Field(pattern=r"^[a-z]{1,20}$")]
     findings: Annotated[tuple[Finding, ...], Field(max_length=200)] = ()
     variables: Annotated[tuple[Variable, ...], Field(max_length=400)] = ()
-    remarks: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
+    remarks: Annotated[tuple[_Text, ...], Field(max_length=100)] = ()
     directories: Annotated[tuple[_Short, ...], Field(max_length=100)] = ()
 
     def to_json(self) -> str:
@@ -96,4 +96,4 @@ def is_valid(one: Finding | Variable | str) -> bool:
 
 
 _PLAN: Final = TypeAdapter(Plan)
-_VALUES: Final[TypeAdapter[Any]] = TypeAdapter(Finding | Variable | Text)
+_VALUES: Final[TypeAdapter[Any]] = TypeAdapter(Finding | Variable | _Text)

@@ -17,7 +17,7 @@ _UV: Final = (".local/share/uv/python", "uv/python")
 _MEMORY_BYTES, _CPU_SECONDS = 1 << 30, 30
 
 
-def interpreters() -> dict[str, str]:
+def _interpreters() -> dict[str, str]:
     """Return the host's versions of Python with their paths: the system's, then uv's that can be read."""
     found: dict[str, str] = {}
     for directory in map(Path, _SYSTEM):
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
     try:
         with open_tree(Path(repository), commit) as tree:
-            plan = find_plan(tree, rest[0] if rest else None, interpreters())
+            plan = find_plan(tree, rest[0] if rest else None, _interpreters())
     except (Unreadable, MemoryError) as error:
         sys.stderr.write(f"{error or 'its files need too much memory'}\n")
         return 1

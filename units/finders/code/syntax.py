@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Final, TypeVar, cast
 
-Node = TypeVar("Node", bound=ast.AST)
+_Node = TypeVar("_Node", bound=ast.AST)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _MAX_NODES: Final = 200_000
 _NAME: Final = re.compile(r"[A-Za-z_]\w{0,40}(?:\.[A-Za-z_]\w{0,40}){1,5}")
@@ -43,16 +43,16 @@ class Module:
         return tuple(islice(_walk(self.body), _MAX_NODES))
 
     @cached_property
-    def kinds(self) -> dict[type[ast.AST], list[ast.AST]]:
+    def _kinds(self) -> dict[type[ast.AST], list[ast.AST]]:
         """All nodes by their type."""
         found: dict[type[ast.AST], list[ast.AST]] = defaultdict(list)
         for node in self.nodes:
             found[type(node)].append(node)
         return found
 
-    def all_of(self, kind: type[Node]) -> list[Node]:
+    def all_of(self, kind: type[_Node]) -> list[_Node]:
         """Return all nodes of one type, the outer ones first."""
-        return cast(list[Node], self.kinds.get(kind, []))
+        return cast(list[_Node], self._kinds.get(kind, []))
 
     @property
     def calls(self) -> list[ast.Call]:
@@ -60,24 +60,24 @@ class Module:
         return self.all_of(ast.Call)
 
     @cached_property
-    def statements(self) -> tuple[ast.stmt, ...]:
+    def _statements(self) -> tuple[ast.stmt, ...]:
         """The statements that an import runs, outside of functions and classes."""
         return tuple(running_statements(self.body.body))
 
     @cached_property
     def values(self) -> dict[str, ast.expr]:
         """The last value of each name that the module binds by an assignment."""
-        return dict(assignments(self.statements))
+        return dict(assignments(self._statements))
 
     @cached_property
     def functions(self) -> dict[str, Function]:
         """The functions of the module by name."""
-        return {one.name: one for one in self.statements if isinstance(one, Function)}
+        return {one.name: one for one in self._statements if isinstance(one, Function)}
 
     @cached_property
     def classes(self) -> dict[str, ast.ClassDef]:
         """The classes of the module by name."""
-        return {one.name: one for one in self.statements if isinstance(one, ast.ClassDef)}
+        return {one.name: one for one in self._statements if isinstance(one, ast.ClassDef)}
 
     @cached_property
     def imports(self) -> dict[str, Imported]:

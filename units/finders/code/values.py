@@ -1,6 +1,6 @@
 """Values of path and URL expressions in settings, computed from the syntax tree without running it.
 
-The app's directory is `ROOT` in a value. A value keeps the names of the variables that can replace it.
+The app's directory is `_ROOT` in a value. A value keeps the names of the variables that can replace it.
 """
 
 import ast
@@ -13,7 +13,7 @@ from units.finders.code.environment import variable_of, variables_in
 from units.finders.code.project import Project
 from units.finders.code.syntax import Module, argument, assignments, dotted, running_statements, text_of
 
-ROOT: Final = "/.app"
+_ROOT: Final = "/.app"
 _MAX_DEPTH: Final = 12
 _MAX_TEXT: Final = 4096
 _SAME: Final = frozenset(
@@ -65,7 +65,7 @@ class Values:
             case ast.Constant(value=str(text)):
                 return Value(text)
             case ast.Name(id="__file__"):
-                return Value(f"{ROOT}/{module.path}")
+                return Value(f"{_ROOT}/{module.path}")
             case ast.Name() | ast.Attribute():
                 return self._of_name(module, expression, depth)
             case ast.BinOp(left=left, right=right, op=op):
@@ -90,9 +90,9 @@ class Values:
         if module.full_name(expression) in ("os.pardir", "os.curdir"):
             return Value(".." if name.endswith("pardir") else ".")
         if name.endswith("instance_path"):
-            return Value(f"{ROOT}/instance")
+            return Value(f"{_ROOT}/instance")
         if name.endswith("root_path") and name != "root_path":
-            return Value(f"{ROOT}/{posixpath.dirname(module.path)}")
+            return Value(f"{_ROOT}/{posixpath.dirname(module.path)}")
         if isinstance(expression, ast.Attribute) and expression.attr == "parent":
             return self._parent(self.of(module, expression.value, depth), 1)
         if value := self.names(module).get(name):
@@ -182,5 +182,5 @@ class Values:
 
 def inside(text: str) -> str | None:
     """Return a path of the app's directory relative to it, or None for a path elsewhere."""
-    path = posixpath.normpath(text if text.startswith("/") else posixpath.join(ROOT, text))
-    return path.removeprefix(f"{ROOT}/") if path.startswith(f"{ROOT}/") else None
+    path = posixpath.normpath(text if text.startswith("/") else posixpath.join(_ROOT, text))
+    return path.removeprefix(f"{_ROOT}/") if path.startswith(f"{_ROOT}/") else None

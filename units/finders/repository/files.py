@@ -61,7 +61,10 @@ class Files:
 
     def json(self, path: str) -> Any:
         """Return a JSON file's value, or {} if it cannot be read."""
-        return read_json(self.read(path))
+        try:
+            return json.loads(self.read(path) or "{}")
+        except (ValueError, RecursionError):
+            return {}
 
     def first(self, *paths: str) -> str | None:
         """Return the first of these files that is there."""
@@ -83,11 +86,3 @@ def parents(path: str) -> Iterator[str]:
     """Return the directories above a file, the nearest first."""
     while path := posixpath.dirname(path):
         yield path
-
-
-def read_json(text: str | None) -> Any:
-    """Return a JSON text's value, or {} if it cannot be read."""
-    try:
-        return json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return {}

@@ -8,11 +8,11 @@ from units.finders.code.project import Project
 from units.finders.repository.tree import Tree
 from units.finders.web.service import Service, find_service
 
-PROJECT_FILES: Final = frozenset(
+_PROJECT_FILES: Final = frozenset(
     "manage.py requirements.txt pyproject.toml Pipfile setup.py setup.cfg uv.lock poetry.lock pdm.lock pylock.toml "
     "Procfile wsgi.py".split()
 )
-_LISTS: Final = PROJECT_FILES - {"manage.py", "wsgi.py", "Procfile"}
+_LISTS: Final = _PROJECT_FILES - {"manage.py", "wsgi.py", "Procfile"}
 _SKIPPED: Final = re.compile(r"(?:^|/)(?:tests?|docs?|node_modules|venv|\.[^/]*|[^/]*[{}][^/]*)(?:/|$)")
 _MAX_CANDIDATES: Final = 40
 _MAX_DEPTH: Final = 3
@@ -45,7 +45,7 @@ def _candidates(tree: Tree) -> list[str]:
     found = {
         posixpath.dirname(path)
         for path in tree.paths
-        if "/" in path and posixpath.basename(path) in PROJECT_FILES and path.count("/") <= _MAX_DEPTH
+        if "/" in path and posixpath.basename(path) in _PROJECT_FILES and path.count("/") <= _MAX_DEPTH
     }
     kept = [path for path in found if not _SKIPPED.search(path)]
     return sorted(kept, key=lambda path: (path.count("/"), path))[:_MAX_CANDIDATES]

@@ -105,7 +105,7 @@ def gunicorn_values(project: Project, path: str) -> dict[str, str]:
 def _read_uwsgi(project: Project, command: Command, source: str) -> Serving | None:
     given = next((word for word in command.words[1:] if word.endswith(".ini")), None) or option(command.words, "--ini")
     path = file_named(project, given) if given else None
-    values = uwsgi_values(project, path) if path else {}
+    values = _uwsgi_values(project, path) if path else {}
     place = project.place(path) if path else source
     for name, flags in (("module", ("-w", "--module")), ("wsgi-file", ("--wsgi-file",)), ("callable", ("--callable",))):
         if value := option(command.words, *flags):
@@ -130,7 +130,7 @@ def _uwsgi_entry(project: Project, values: Mapping[str, str], source: str) -> En
     return entry_named(project, target, source)
 
 
-def uwsgi_values(project: Project, path: str) -> dict[str, str]:
+def _uwsgi_values(project: Project, path: str) -> dict[str, str]:
     """Return the last value of each key of uWSGI's configuration file."""
     ini = project.ini(path)
     return {key: value or "" for key, value in ini.items("uwsgi")} if ini.has_section("uwsgi") else {}
