@@ -17,6 +17,8 @@ SQLITE = 'DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME
         ({"app.py": FLASK + "from logging.handlers import RotatingFileHandler\nRotatingFileHandler('logs/shop.log')\n", "logs/.gitkeep": ""}, ["logs"]),
         ({"app.py": FLASK + "from config import Config\n", "config.py": "class Config:\n    UPLOAD_FOLDER = 'uploads'\nclass TestConfig:\n    UPLOAD_FOLDER = 'other'\n"}, ["uploads"]),
         (django(SETTINGS + 'MEDIA_ROOT = BASE_DIR / "media"\n' + SQLITE % 'BASE_DIR / "data" / "db.sqlite3"'), ["data", "media"]),
+        (django("from pathlib import Path\nHERE = Path(__file__).resolve().parents[1]\n" + SETTINGS + 'MEDIA_ROOT = HERE.joinpath("media")\n'), ["media"]),
+        (django("from .base import *\n" + SETTINGS + 'MEDIA_ROOT = DATA / "media"\n', **{"site1/base.py": "from pathlib import Path\nDATA = Path(__file__).parent / 'data'\n"}), ["site1/data/media"]),
         ({"app.py": FLASK + "UPLOAD_FOLDER = '/var/uploads'\nDATABASE_URL = 'sqlite://'\n"}, None),
         ({"app.py": FLASK + "UPLOAD_FOLDER = 'static'\n", "static/logo.svg": "x"}, None),
         ({"app.py": FLASK + "UPLOAD = 'upload'\n"}, None),

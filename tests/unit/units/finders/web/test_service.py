@@ -17,6 +17,9 @@ INI = "[uwsgi]\nmodule = site1.wsgi:application\nprocesses = 3\nattach-daemon = 
         ({"Procfile": "web: gunicorn shop:create_app\\(\\'prod\\'\\)\n", "shop.py": NEEDY}, "shop:create_app('prod')"),
         ({"Procfile": "web: uvicorn main:app --port $PORT\n", "main.py": FASTAPI}, "main:app"),
         ({"Procfile": "web: python app.py\n", "app.py": FLASK}, "app:app"),
+        ({"Procfile": "web: python -m gunicorn shop:app\n", "shop.py": FLASK}, "shop:app"),
+        ({"Procfile": "web: python -um shop\n", "shop/__main__.py": "", "shop/__init__.py": FLASK}, "shop:app"),
+        ({"Procfile": "web: python manage.py runserver 0:$PORT\n", **DJANGO}, "site1.wsgi:application"),
         ({"Dockerfile": 'FROM python:3.12\nCMD ["gunicorn", "-b", ":80", "shop:app"]\n', "shop.py": FLASK}, "shop:app"),
         ({"Dockerfile": "FROM python:3.12\nCMD poetry run uvicorn shop:app --host 0.0.0.0\n", "shop.py": FASTAPI}, "shop:app"),
         (
@@ -59,6 +62,8 @@ def test_entry_is_found(files: dict[str, str], entry: str) -> None:
     [
         ({"app.py": FASTAPI}, "asgi", "asgi"),
         ({"app.py": FLASK}, "flask", None),
+        ({"app.py": "from made import app\n", "Procfile": "web: uvicorn app:app\n"}, "wsgi", "asgi"),
+        ({"app.py": "from made import app\n", "Procfile": "web: gunicorn app:app -k uvicorn.workers.UvicornWorker\n"}, "wsgi", "asgi"),
         ({"app.py": FLASK, "Procfile": "web: gunicorn app:app -k gevent\n", "requirements.txt": "gevent"}, "flask", "gevent"),
         ({"app.py": FLASK, "gunicorn.conf.py": "worker_class = 'eventlet'\n"}, "flask", "eventlet"),
         ({"app.py": FASTAPI, "Procfile": "web: gunicorn app:app -k uvicorn.workers.UvicornWorker\n"}, "asgi", "asgi"),
