@@ -9,21 +9,17 @@ from hookd.model.plan import Finding, Variable
 from units.finders.code.project import Project
 from units.finders.code.syntax import Module, text_of
 from units.finders.found import Found
-from units.finders.repository.containers import dockerfiles
 from units.finders.repository.examples import values_of
 from units.finders.repository.shell import Command
-from units.finders.repository.starts import file_named, web_starts
+from units.finders.repository.starts import web_starts
 from units.finders.web import django
 from units.finders.web.entries import Entry, entry_named, find_entry
+from units.finders.web.own_command import own_command
 from units.finders.web.servers import Serving, gunicorn_values, number, read_serving, worker_class
 
 _CONFIG: Final = "gunicorn.conf.py"
 _OLDEST_GOOD: Final = (24, 1)
 _PIN: Final = re.compile(r"(?i)^gunicorn\s*(?:\[[^\]]*\])?\s*[=~]=\s*(\d+)(?:\.(\d+))?")
-_PORT: Final = re.compile(r"\d{2,5}")
-_DEFAULT_PORT: Final = "8000"
-# Paths of a container that are the same on a host.
-_SYSTEM: Final = ("/usr/", "/bin/", "/etc/", "/dev/", "/proc/", "/tmp/", "/run/", "/opt/venv/", "/venv/")  # noqa: S108
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,8 @@ def find_service(project: Project) -> Service:
 
 def _service(project: Project, serving: Serving) -> Service:
     if serving.entry is None:
-        return _own_command(project, serving)
+        words, own = own_command(project, serving)
+        return Service("command", command=words, before=serving.before, source=serving.source, found=own)
     entry = serving.entry
     production = django.production_settings(project)
     settings = (production[0] if production else None) or django.default_settings(project)
@@ -150,39 +147,3 @@ def _django_entry(project: Project) -> Entry | None:
             if entry := entry_named(project, f"{module}:{attribute}", project.place_of(*found)):
                 return entry
     return None
-
-
-def _own_command(project: Project, serving: Serving) -> Service:
-    """Return a service of its own command, whose values and paths of a container are replaced."""
-    words: list[str] = []
-    directories: list[str] = []
-    port = _port(project)
-    for word in serving.command:
-        text = re.sub(r"\$\{?PORT(?::?-[^}]*)?\}?", port, word)
-        if text.startswith("/") and not text.startswith(_SYSTEM):
-            path = file_named(project, text)
-            text = path or text.strip("/").rpartition("/")[2]
-            directories += [] if path else [text]
-        words.append(text.removeprefix("./") if len(words) == 1 else text)
-    source = serving.source
-    findings = [Finding("service.command", words, source, proposed=True)]
-    if directories:
-        findings.append(Finding("shared.directories", directories, source, proposed=True))
-    listens = f"which listens on a port: set service.listen to it, such as 127.0.0.1:{port}."
-    remarks = [f"{source} starts its own server, {listens}"]
-    remarks += [
-        f"{one} stands for the container's directory: give its full path if the server needs one."
-        for one in directories
-    ]
-    unknown = (word for word in words if "$" in word)
-    remarks += [f"{source} has the variable {word}: write its value into service.command." for word in unknown]
-    found = Found(tuple(findings), remarks=tuple(remarks))
-    return Service("command", command=tuple(words), before=serving.before, source=source, found=found)
-
-
-def _port(project: Project) -> str:
-    """Return the port that a Dockerfile exposes, else 8000."""
-    for dockerfile in dockerfiles(project):
-        if match := _PORT.match(dockerfile.text("EXPOSE")):
-            return match[0]
-    return _DEFAULT_PORT
