@@ -8,6 +8,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 _CLAUSE: Final = re.compile(r"(?P<sign>===?|[<>!~]=|[<>^~])?v?(?P<number>\d{1,4}(?:\.\d{1,4}){0,5})(?P<any>\.\*)?")
 _PIN: Final = re.compile(r"(?:c?python[-@]?)?(3\.\d{1,3})(?:\.\d+)?(?:-dev|rc\d+)?", re.IGNORECASE)
 _PATCH: Final = re.compile(r"\d+\.\d+\.(\d{1,4})")
+# A commit writes the rule, and each clause costs time.
+_MAX_LENGTH: Final = 200
 # Of Python 3.
 _MINORS: Final = range(6, 30)
 
@@ -17,6 +19,8 @@ def to_specifier(rule: str) -> str | None:
 
     Alternatives of Poetry (`||`) have no such form.
     """
+    if len(rule) > _MAX_LENGTH:
+        return None
     parts = re.split(r"[,\s]+", re.sub(r"([<>=!~^])\s+", r"\1", rule).strip(" ,"))
     clauses = [_to_clause(part) for part in parts]
     specifier = ",".join(clause for clause in clauses if clause)
@@ -54,7 +58,7 @@ def fitting_minors(rule: str) -> frozenset[int]:
     """Return the minor versions of Python 3 whose first release fits a rule, or one that the rule names."""
     found: set[int] = set()
     patches = {0, *(int(patch) + more for patch in _PATCH.findall(rule) for more in (0, 1))}
-    for specifier in map(to_specifier, rule.split("||")):
+    for specifier in map(to_specifier, rule.split("||") if len(rule) <= _MAX_LENGTH else ()):
         if specifier:
             found |= {minor for minor in _MINORS if any(fits(f"3.{minor}.{patch}", specifier) for patch in patches)}
     return frozenset(found)

@@ -68,3 +68,9 @@ def test_rules_of_versions_are_read(rule: str, lowest: int, highest: int) -> Non
 )  # fmt: skip
 def test_pins_name_a_minor_version(text: str, minor: str | None) -> None:
     assert pinned_minor(text) == minor
+
+
+def test_long_rules_are_not_read() -> None:
+    rule = ",".join(f"!=3.{minor}.{patch}" for minor in range(30) for patch in range(1000))
+    assert to_specifier(rule) is None
+    assert fitting_minors(rule) == frozenset()
