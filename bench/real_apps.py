@@ -1,8 +1,9 @@
 """Public applications as their repositories are: does hookd bring each to life at the first try?
 
 `./run bench real_apps --repositories DIR [NAME …]` wants a bare clone of each in DIR/NAME.git, made with
-`git clone --bare URL DIR/NAME.git`. Nothing is changed in them. It types `hookd up`, or with `--server trixie` as root
-`hookd app add` on a booted Debian, accepts the plan, gives the variables that it asks for, and pushes once more.
+`git clone --bare URL DIR/NAME.git`. Nothing is changed in them. It types `hookd up`, or with `--server bookworm` as
+root `hookd app add` on a booted Debian, accepts the plan, gives the variables that it asks for, and pushes again.
+On a server, visitors come 80 times a second during the pushes, and what they sent before must still be there.
 """
 
 import os
@@ -12,9 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.error import HTTPError, URLError
@@ -22,6 +22,8 @@ from urllib.request import urlopen
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.real_app_list import APPS, RealApp
+from bench.real_visitor import Visitor
 from bench.report import machine as description
 from bench.report import options, table
 from tests.support.processes import free_port
@@ -31,38 +33,18 @@ from tests.support.server.needs import can_boot
 from tests.support.server.places import workplace
 from tests.support.server.servers import fresh
 from tests.support.server.shop import Shop, install, set_up
+from tests.support.server.visitors import visitors
 from tests.support.server.web import ask
 
 _SECONDS: Final = 900
 _BRANCH: Final = "as-tried"
-
-
-@dataclass(frozen=True)
-class RealApp:
-    """An application: its commit, variables beside those of its plan, and the choice among its directories."""
-
-    name: str
-    commit: str
-    variables: str = ""
-    options: tuple[str, ...] = ()
-
-
-APPS: Final = (
-    RealApp("microblog", "a975ef64864354867c88e0ed3a17ba7d17dca752"),
-    RealApp("flask", "2ac89889f4cc330eabd50f295dcef02828522c69", options=("--directory", "examples/tutorial")),
-    RealApp("CTFd", "91ced62d44d3ec3142a0948ee96ed19947cfc979"),
-    RealApp("cookiecutter", "HEAD"),
-    RealApp("searxng", "9fea41204fdfa7a5cfa15b0ebd12904c520478ce"),
-    RealApp("changedetection.io", "fce24780e74199bf34c62a0d90188cc2fc12f061"),
-    RealApp("healthchecks", "29b5ec251059034b79e0120e2ff0c3e35d7bd9f8"),
-    RealApp("whoogle-search", "13e52132e3b45328de4146818762c891b7e3d6f4"),
-    RealApp("bakerydemo", "8e2b625755d8942412d5b7627b146a795933b8b2"),
-    RealApp("starlette-example", "4c220b3be4aca49dfc2b507dfde26f0bad2349b4"),
-    RealApp("flasky", "3beedd640b9146b0bd65c8c2ecf402b01798bc33"),
-    RealApp("flask-realworld", "4b95fb2227dfeb5dd1a45d89b2bf48630b93fd28"),
-    RealApp("fastapi-realworld", "029eb7781c60d5f563ee8990a0cbfb79b244538c"),
-    RealApp("full-stack-fastapi", "68adb40d37425f6f8668ec7e5a054500d045e43e"),
-)
+_PER_SECOND: Final = 80
+# What the owner of such applications has on the server.
+_PACKAGES: Final = ("nodejs", "npm", "postgresql", "redis-server", "libpq-dev")
+_NEW_DATABASE: Final = """cd /
+sudo -u postgres psql -qc "DROP DATABASE IF EXISTS app" -c "DROP ROLE IF EXISTS app"
+sudo -u postgres psql -qc "CREATE ROLE app LOGIN PASSWORD 'app'" -c "CREATE DATABASE app OWNER app"
+"""
 
 
 class OnServer:
@@ -71,33 +53,62 @@ class OnServer:
     def __init__(self, app: RealApp, server: Machine, source: Path) -> None:
         self.app = app
         self.shop = Shop(server, re.sub(r"[^a-z0-9]+", "-", app.name.lower()))
-        self.bare = self.shop.repository.bare
-        shutil.rmtree(self.bare)
-        take_commit(app, source, self.bare)
-        server.run("chown", "-R", "root:root", f"/{self.bare.relative_to(server.disk)}")
+        self.visitor = Visitor(server, self.shop.domain)
+        bare = self.shop.repository.bare
+        self.bare = f"/{bare.relative_to(server.disk)}"
+        shutil.rmtree(bare)
+        with tempfile.TemporaryDirectory() as aside:
+            take_commit(app, source, Path(aside) / "bare.git")
+            shutil.copytree(Path(aside) / "bare.git", bare)
+        server.run("chown", "-R", "root:root", self.bare)
         server.write(f"/root/{app.name}.env", app.variables)
+        server.shell(_NEW_DATABASE)
+        self.answers = ""
         self.shop.allow_reading()
 
     def up(self) -> tuple[int, str]:
-        """Type `hookd app add`, and the second time push, and return the status and the output."""
+        """Type `hookd app add`, and return its status and its output."""
         source = ("--repo", self.shop.repository.url, "--domain", self.shop.domain)
         variables = ("--env-file", f"/root/{self.app.name}.env")
         arguments = ("app", "add", self.shop.name, *source, *variables, "--yes", *self.app.options)
-        done = self.shop.machine.run("hookd", *arguments, check=False)
+        done = self.shop.machine.run("hookd", *arguments, check=False, timeout=_SECONDS)
         return done.returncode, done.stdout + done.stderr
 
-    def push(self) -> tuple[int, str]:
-        """Push a commit without a change of files, with its delivery."""
-        record = self.shop.ending(self.shop.deliver(push_empty(self.bare)), _SECONDS)
-        return int(record["status"] != "succeeded"), str(record["cause"])
+    def fill(self) -> str:
+        """Submit the forms, and return the end of what stands in the way."""
+        pages = [self.visitor.submit(path, fields) for path, fields in self.app.forms]
+        self.answers = "\n".join(pages)
+        return self.kept()
+
+    def kept(self) -> str:
+        """Return "kept" if a visitor finds what was sent, "lost" if not, and "-" without forms."""
+        path, text = self.app.kept
+        return "-" if not text else "kept" if text in self.visitor.read(path) else "lost"
+
+    def push(self, number: int) -> tuple[int, str]:
+        """Push commits without a change of files, with their deliveries, and count what visitors missed."""
+        with visitors(self.shop.machine, self.shop.domain, self.app.page, per_second=_PER_SECOND) as crowd:
+            for _ in range(number):
+                commit = push_empty(self._git)
+                record = self.shop.ending(self.shop.deliver(commit, ref=f"refs/heads/{_BRANCH}"), _SECONDS)
+                if record["status"] != "succeeded":
+                    return 1, str(record["cause"])
+        failures = "".join(f"{one}\n" for one in crowd.failures[:20])
+        print(f"  {crowd.number} requests, {len(crowd.failures)} failed, slowest {crowd.slowest:.2f} s", flush=True)
+        return 0, failures
+
+    def _git(self, *arguments: str) -> str:
+        identity = [f"{name}={value}" for name, value in IDENTITY.items()]
+        return self.shop.machine.run("env", *identity, "git", "-C", self.bare, *arguments).stdout.strip()
 
     def page(self) -> str:
         """Return the status of the first page through nginx."""
         return str(ask(self.shop.machine, self.shop.domain, "/").status)
 
     def log(self) -> str:
-        """Return the log of the newest deployment."""
-        return self.shop.machine.run("hookd", "logs", self.shop.name, check=False).stdout
+        """Return the log of the newest deployment, and what the app's units have printed."""
+        deployment = self.shop.machine.run("hookd", "logs", self.shop.name, check=False).stdout
+        return deployment + self.shop.machine.journal(f"{self.shop.name}*") + self.answers
 
     def end(self) -> None:
         """Remove the application."""
@@ -120,9 +131,16 @@ class OnThisMachine:
         source = ("--repo", str(self.bare), "--name", "app", "--port", str(self.port))
         return self.hookd("up", *source, "--env-file", str(self.home / "variables"), "--yes", *self.app.options)
 
-    def push(self) -> tuple[int, str]:
-        """Push a commit without a change of files, and type `hookd up` again."""
-        push_empty(self.bare)
+    def fill(self) -> str:
+        """Submit nothing: forms are for servers."""
+        return "-"
+
+    kept = fill
+
+    def push(self, number: int) -> tuple[int, str]:
+        """Push commits without a change of files, and type `hookd up` again."""
+        for _ in range(number):
+            push_empty(lambda *words: _git(self.bare, *words))
         return self.up()
 
     def hookd(self, *arguments: str) -> tuple[int, str]:
@@ -174,45 +192,59 @@ def take_commit(app: RealApp, source: Path, bare: Path) -> None:
     _git(bare, "symbolic-ref", "HEAD", f"refs/heads/{_BRANCH}")
 
 
-def push_empty(bare: Path) -> str:
+def push_empty(git: Callable[..., str]) -> str:
     """Add a commit without a change of files, and return it."""
-    commit = _git(bare, "commit-tree", f"{_BRANCH}^{{tree}}", "-p", _BRANCH, "-m", "A second push")
-    _git(bare, "update-ref", f"refs/heads/{_BRANCH}", commit)
+    commit = git("commit-tree", f"{_BRANCH}^{{tree}}", "-p", _BRANCH, "-m", "Another push")
+    git("update-ref", f"refs/heads/{_BRANCH}", commit)
     return commit
 
 
 def _git(bare: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(bare), "-c", "safe.directory=*", *arguments]
+    command = ["git", "-C", str(bare), *arguments]
     env = {**os.environ, **IDENTITY}
     return subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout.strip()
 
 
-def try_app(attempt: OnServer | OnThisMachine, logs: Path) -> tuple[str, ...]:
-    """Bring an application up, push once more, and return the row of the table."""
+def try_app(attempt: OnServer | OnThisMachine, pushes: int, logs: Path) -> tuple[str, ...]:
+    """Bring an application up, push to it, and return the row of the table."""
     started = time.monotonic()
+    first = second = kept = "-"
     try:
         status, output = attempt.up()
         seconds = time.monotonic() - started
-        first = attempt.page() if status == 0 else "-"
-        second = "-"
         if status == 0:
-            ended, more = attempt.push()
+            first = attempt.page()
+            kept = attempt.fill()
+            ended, more = _push(attempt, pushes)
             output += more
             second = attempt.page() if ended == 0 else "failed"
+            kept = attempt.kept() if kept == "kept" else f"{kept} at first"
         (logs / f"{attempt.app.name}.log").write_text(output + attempt.log())
-        return attempt.app.name, "live" if first[:1] in ("2", "3", "4") else "not live", first, second, f"{seconds:.1f}"
+        live = "live" if first[:1] in ("2", "3", "4") else "not live"
+        return attempt.app.name, live, first, second, kept, f"{seconds:.1f}"
     finally:
         attempt.end()
 
 
+def _push(attempt: OnServer | OnThisMachine, pushes: int) -> tuple[int, str]:
+    """Push, and report a server that is too busy to answer as a failure."""
+    try:
+        return attempt.push(pushes)
+    except AssertionError as error:
+        return 1, str(error)
+
+
 @contextmanager
-def booted(suite: str) -> Iterator[Machine]:
-    """Run a server with hookd, as root. Ends this program where none can boot."""
+def booted(suite: str, pythons: Path | None) -> Iterator[Machine]:
+    """Run a server with hookd, and with what its owner has installed. Ends this program where none can boot."""
     if obstacle := can_boot():
         raise SystemExit(obstacle)
     with workplace() as directory, machine(directory / "server", fresh(suite).lower, is_kept=True) as server:
+        server.shell(f"apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y {' '.join(_PACKAGES)}")
         install(server)
         set_up(server)
+        if pythons:
+            shutil.copytree(pythons, server.path("/opt/hookd/python"), symlinks=True)
         yield server
 
 
@@ -221,19 +253,21 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--repositories", type=Path, required=True, help="the directory with NAME.git of each")
     parser.add_argument("--logs", type=Path, default=Path(tempfile.gettempdir()), help="the directory for their output")
-    parser.add_argument("--server", metavar="SUITE", help="a booted Debian of this suite, such as trixie")
+    parser.add_argument("--server", metavar="SUITE", help="a booted Debian of this suite, such as bookworm")
+    parser.add_argument("--pythons", type=Path, help="interpreters of the server, as `uv python install` makes them")
+    parser.add_argument("--pushes", type=int, default=1, help="the number of pushes after the first deployment")
     parser.add_argument("names", nargs="*", metavar="NAME")
     given = parser.parse_args()
     given.logs.mkdir(parents=True, exist_ok=True)
     chosen = [app for app in APPS if not given.names or app.name in given.names][: 1 if given.once else None]
     rows = []
-    with booted(given.server) if given.server else nullcontext() as server:
+    with booted(given.server, given.pythons) if given.server else nullcontext() as server:
         for app in chosen:
             source = given.repositories.resolve() / f"{app.name}.git"
             attempt = OnServer(app, server, source) if server else OnThisMachine(app, source)
-            rows.append(try_app(attempt, given.logs))
+            rows.append(try_app(attempt, given.pushes, given.logs))
             print("  ".join(rows[-1]), flush=True)
-    print(table(("application", "first try", "page", "after a push", "seconds"), rows))
+    print(table(("application", "first try", "page", "after pushes", "data", "seconds"), rows))
     print(description("gunicorn", "uv"))
 
 

@@ -3,16 +3,18 @@
 A process without rights makes a plan, and a process with rights reads its JSON and trusts no text of it.
 """
 
+import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 _KEYS: Final = (
-    r"service\.(?:directory|entry|worker_class|command|workers|threads)|dependencies\.(?:file|python|extras|groups)|"
+    r"service\.(?:directory|entry|worker_class|command|listen|workers|threads)|dependencies\.(?:file|python|extras|groups)|"
     r"build\.(?:commands|environment)|release\.commands|(?:processes|timers)\.[a-z][a-z0-9-]{0,31}|"
     r"shared\.(?:directories|files)|site\.static|health\.(?:page|status)"
 )
+_ADDRESS: Final = re.compile(r"127\.0\.0\.1:[1-9]\d{1,4}")
 _MAX_BYTES: Final = 1 << 20
 # A value is checked again where it stands in another one.
 _STRICT: Final = ConfigDict(extra="forbid", strict=True, revalidate_instances="always")
@@ -44,6 +46,12 @@ class Finding:
     value: Annotated[Any, AfterValidator(_VALUE.validate_python)]
     source: _Text
     proposed: bool = False
+
+    @model_validator(mode="after")
+    def _listens_here(self) -> Self:
+        if self.key == "service.listen" and not _ADDRESS.fullmatch(str(self.value)):
+            raise ValueError("a port of this host alone")
+        return self
 
 
 @dataclass(frozen=True)

@@ -120,8 +120,10 @@ class _Request:
         branch = self.branch or (known.branch if known else "main")
         chosen |= {"branch": branch, "files": names, "user": user}
         options = AddOptions(name=self.name, repository=self.repository, **chosen)
-        if any(finding.key == "service.command" for finding in findings):
-            options = replace(options, handover=options.handover or "restart")
+        found = {finding.key: finding.value for finding in findings}
+        if "service.command" in found:
+            listen = options.listen or found.get("service.listen")
+            options = replace(options, handover=options.handover or "restart", listen=listen)
         page = page_of(plan) if plan else "/healthz"
         table = app_table(options, memory_mib=server.host.memory_mib, page=page)
         for change in self.options["changes"]:

@@ -101,7 +101,7 @@ def _set_up(home: Home, url: str, options: dict[str, Any], changes: dict[str, An
         show_plan(
             f"{url}, branch {found.branch}, commit {found.commit[:12]}",
             plan,
-            {*changes, *([PAGE] if options["health"] else [])},
+            {*changes, "service.listen", *([PAGE] if options["health"] else [])},
         )
         port = options["port"] or free_port(_APP_PORT)
 

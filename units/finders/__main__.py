@@ -3,31 +3,31 @@
 import re
 import resource
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from hookd.model.phase import MANAGED_PYTHONS
 from units.finders.plan import find_plan
 from units.finders.repository.tree import Unreadable, open_tree
 
 _NAME: Final = re.compile(r"python(3\.\d+)")
 _MANAGED: Final = re.compile(r"cpython-(3\.\d+)\.\d+-linux")
-_SYSTEM: Final = ("/usr/bin", "/usr/local/bin")
-_UV: Final = (".local/share/uv/python", "uv/python")
+_SYSTEM: Final = (Path("/usr/bin"), Path("/usr/local/bin"), Path(sys.base_prefix, "bin"))
+_UV: Final = (MANAGED_PYTHONS, Path.home() / ".local/share/uv/python")
 # The parsers of TOML and Python need much more than the size of a hostile file.
 _MEMORY_BYTES, _CPU_SECONDS = 1 << 30, 30
 
 
-def _interpreters() -> dict[str, str]:
-    """Return the host's versions of Python with their paths: the system's, then uv's that can be read."""
+def interpreters(system: Sequence[Path] = _SYSTEM, managed: Sequence[Path] = _UV) -> dict[str, str]:
+    """Return the versions of Python that a deployment can use, with their paths: the system's, hookd's own, uv's."""
     found: dict[str, str] = {}
-    for directory in map(Path, _SYSTEM):
-        for path in _listed(directory):
-            if match := _NAME.fullmatch(path.name):
-                found.setdefault(match[1], str(path))
-    for directory in (Path.home() / _UV[0], Path("/var/lib") / _UV[1], Path("/opt") / _UV[1]):
-        for path in _listed(directory):
-            if match := _MANAGED.match(path.name):
-                found.setdefault(match[1], str(path / "bin" / f"python{match[1]}"))
+    for path in (path for directory in system for path in _listed(directory)):
+        if match := _NAME.fullmatch(path.name):
+            found.setdefault(match[1], str(path))
+    for path in (path for directory in managed for path in _listed(directory)):
+        if match := _MANAGED.match(path.name):
+            found.setdefault(match[1], str(path / "bin" / f"python{match[1]}"))
     return found
 
 
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
     try:
         with open_tree(Path(repository), commit) as tree:
-            plan = find_plan(tree, rest[0] if rest else None, _interpreters())
+            plan = find_plan(tree, rest[0] if rest else None, interpreters())
     except (Unreadable, MemoryError) as error:
         sys.stderr.write(f"{error or 'its files need too much memory'}\n")
         return 1

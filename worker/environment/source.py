@@ -5,12 +5,13 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from hookd.model.app import Dependencies
 from hookd.model.hint import Hint, HintKind
-from hookd.model.nested import table
+from hookd.model.nested import table, texts
 from worker.environment.locks import is_local_lock, read_pdm_lock, read_pipfile_lock, reject_editable
 from worker.environment.project import (
     PYPROJECT,
@@ -91,13 +92,22 @@ def find_file(release: Path, directory: Path, name: str | None) -> Path | None:
         return found
     above = [parent for parent in directory.parents if parent == release or parent.is_relative_to(release)]
     for known in DEFAULT_FILES:
-        # A workspace of uv has one lock for all its projects, above them.
-        places = (directory, *above) if known == "uv.lock" and (directory / PYPROJECT).is_file() else (directory,)
-        for place in places:
+        workspaces = [place for place in above if known == "uv.lock" and _is_member(directory, place)]
+        for place in (directory, *workspaces):
             if (place / known).is_file() and (known != PYPROJECT or has_dependencies(read_project(place))):
                 return place / known
     _reject_unread(directory)
     return None
+
+
+def _is_member(directory: Path, above: Path) -> bool:
+    """Return True if a project belongs to a workspace of uv, which has one lock for all its projects above them."""
+    workspace = table(read_project(above), "tool", "uv", "workspace")
+    path = directory.relative_to(above).as_posix()
+    included, excluded = (
+        any(fnmatchcase(path, glob.rstrip("/")) for glob in texts(workspace.get(key))) for key in ("members", "exclude")
+    )
+    return included and not excluded and (directory / PYPROJECT).is_file()
 
 
 def _reject_unread(directory: Path) -> None:

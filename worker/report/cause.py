@@ -41,6 +41,8 @@ def health_cause(text: str, app: App) -> Cause:
         return with_key(text, "health.url", OPEN_VALUE)
     if answer and answer[1] == "400" and app.health.host != app.site.domain:
         return with_key(text, "health.host", app.site.domain or OPEN_VALUE)
+    if app.service.command and not app.service.own_address and _SLOW.search(text):
+        return with_key(text, "service.listen", OPEN_VALUE)
     if _SLOW.search(text):
         return with_key(text, "health.deadline", str(_doubled(app.health.deadline, 600)))
     raised = text.partition(_RAISED)[2]

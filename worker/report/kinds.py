@@ -147,10 +147,12 @@ def _script(failure: Failure, match: re.Match[str]) -> Cause:
 
 
 def _no_write(failure: Failure, match: re.Match[str]) -> Cause:
-    """Name the directory of data in a release, in which the app may not write."""
+    """Name the directory of data in a release, which the app may not make, or in which it may not write."""
     app, path = failure.app, PurePosixPath(match[1])
     inside = re.sub(rf"^{re.escape(str(app.root))}/(?:releases/[^/]+|current|next|blue|green)/", "", str(path))
-    directory = str(PurePosixPath(inside).parent)
+    place = max(exceptions(failure.lines), default=0)
+    is_made = any(_MAKING.search(line) for line in failure.lines[max(0, place - 3) : place])
+    directory = inside if is_made else str(PurePosixPath(inside).parent)
     if inside.startswith("/") or directory == "." or not re.fullmatch(r"[\w./@+-]+", directory):
         return Cause(failure.error, None, Fault.CONFIGURATION)
     wanted = ", ".join(f'"{name}"' for name in (*app.shared.directories, directory))
@@ -183,6 +185,8 @@ def _no_repository(_failure: Failure, _match: re.Match[str]) -> Cause:
 
 
 _ENVIRON: Final = re.compile(r'File "(?:<frozen os>|.*/os\.py)", line \d+, in __getitem__')
+# The frames of os.mkdir, os.makedirs and Path.mkdir.
+_MAKING: Final = re.compile(r", in (?:makedirs|mkdir)$|\bos\.mkdir\(")
 _FIELD_REQUIRED: Final = re.compile(r"\s+[Ff]ield required\b")
 # A name in capitals with an underscore, which is a variable by habit.
 _NAME: Final = r"['\"`]?([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)['\"`]?"

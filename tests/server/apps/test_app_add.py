@@ -66,6 +66,19 @@ def app(environ, start_response):
     return [open(".env", "rb").read()]
 '''
 
+OWN_SERVER: Final = {
+    "Dockerfile": 'FROM python:3.11\nEXPOSE 5000\nCMD ["python", "run.py", "-d", "/datastore"]\n',
+    "requirements.txt": "",
+    "run.py": """\
+import sys
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+
+open(f"{sys.argv[2]}/index.html", "w").write("its own server")
+handler = lambda *given: SimpleHTTPRequestHandler(*given, directory=sys.argv[2])
+HTTPServer(("127.0.0.1", 5000), handler).serve_forever()
+""",
+}
+
 
 @pytest.fixture(scope="module")
 def server(servers: Servers) -> Iterator[Machine]:
@@ -227,3 +240,12 @@ def test_gunicorn_listens_on_known_sockets_only(server: Machine, app: Shop) -> N
     sockets = {word for line in lines for word in line.split() if word.startswith(("/", "@"))}
     assert {socket for socket in sockets if not re.fullmatch(r".*/shop-(blue|green)\.sock", socket)} == wanted, lines
     assert app.name in str(sockets)
+
+
+def test_own_server_goes_live(server: Machine) -> None:
+    """A server of the app's own, as its Dockerfile starts it, listens where nginx asks."""
+    app = Shop(server, "own")
+    app.repository.commit_and_push(OWN_SERVER, "v1")
+    app.allow_reading()
+    app.hookd("app", "add", "own", "--repo", app.repository.url, "--domain", app.domain, "--yes")
+    assert app.page() == "its own server"

@@ -73,6 +73,20 @@ def test_linked_pages_exist() -> None:
             assert (page.parent / name).exists(), f"{page.name}: {name}"
 
 
+def test_linked_sections_exist() -> None:
+    pages = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *(PROJECT / "docs").glob("*.md")]
+    for page in pages:
+        for name, section in re.findall(r"\]\(((?!http)[^)#]*)#([^)]+)\)", page.read_text()):
+            target = page.parent / name if name else page
+            assert section in anchors(target.read_text()), f"{page.name}: {name}#{section}"
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a page's titles, as git hosts make them."""
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("model", [Settings, App])
 def test_each_setting_is_read(model: type[BaseModel]) -> None:
     code = "\n".join(

@@ -34,7 +34,8 @@ def find_processes(project: Project, service: Service) -> Found:
         findings.setdefault(name, Finding(f"processes.{name}", {"command": list(command)}, source, proposed=True))
     found = [*findings.values()]
     if any("beat" in one.value["command"] and "--schedule" in one.value["command"] for one in found):
-        found.append(Finding("shared.directories", ["celerybeat"], found[-1].source, proposed=True))
+        directory = project.place("celerybeat")
+        found.append(Finding("shared.directories", [directory], found[-1].source, proposed=True))
     if any(one.value["command"][:1] == ["rq"] for one in findings.values()):
         remarks.append("rq worker reads its Redis from RQ_REDIS_URL: set it beside the app's own variable.")
     return Found(tuple(found), remarks=tuple(remarks))

@@ -27,7 +27,7 @@ def find_data(project: Project, service: Service) -> Found:
         if variables.keys() & set(one.variables):
             continue
         if directory and _may_be_shared(project, directory):
-            shared.setdefault(directory, one.source)
+            shared.setdefault(project.place(directory), one.source)
         elif one.variables and (one.is_file or one.is_written):
             moved, variable = _moved(one)
             shared |= {moved: one.source} if moved and moved not in shared else {}

@@ -31,13 +31,11 @@ def own_command(project: Project, serving: Serving) -> tuple[tuple[str, ...], Fo
     source = serving.source
     findings = [Finding("service.command", words, source, proposed=True)]
     if directories:
-        findings.append(Finding("shared.directories", directories, source, proposed=True))
-    listens = f"which listens on a port: set service.listen to it, such as 127.0.0.1:{port}."
-    remarks = [f"{source} starts its own server, {listens}"]
-    remarks += [
-        f"{one} stands for the container's directory: give its full path if the server needs one."
-        for one in directories
-    ]
+        shared = [project.place(directory) for directory in directories]
+        findings.append(Finding("shared.directories", shared, source, proposed=True))
+    findings.append(Finding("service.listen", f"127.0.0.1:{port}", source, proposed=True))
+    full = "stands for the container's directory: give its full path if the server needs one."
+    remarks = [f"{one} {full}" for one in directories]
     unknown = (word for word in words if "$" in word)
     remarks += [f"{source} has the variable {word}: write its value into service.command." for word in unknown]
     return tuple(words), Found(tuple(findings), remarks=tuple(remarks))

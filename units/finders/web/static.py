@@ -21,7 +21,8 @@ def find_static(project: Project, service: Service, shared: tuple[str, ...]) -> 
     found: dict[str, tuple[str, str]] = {}
     values = Values(project)
     parts = _django(project, service, values) if service.settings else _mounted(project, service, values)
-    for prefix, directory, source in parts:
+    for prefix, inner, source in parts:
+        directory = project.place(inner)
         is_code = not any(_overlaps(directory, other) for other in shared)
         if prefix.startswith("/") and len(prefix) > 1 and is_code:
             found.setdefault(f"{prefix.rstrip('/')}/", (directory, source))

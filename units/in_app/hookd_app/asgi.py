@@ -7,6 +7,7 @@ listens after the app's answer. So the request comes between the app's answer an
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
 import traceback
 from typing import Any, Awaitable, Callable, Mapping
@@ -26,6 +27,8 @@ def install(worker: Any) -> None:
     if config is None:
         worker.cfg.settings["asgi_lifespan"].set("on")
         worker.asgi = Gate(worker, worker.asgi, has_lifespan=own != "off")
+        # asyncio would let a hundred connections wait at the sockets, and refuse others during a handover.
+        worker.loop.create_server = functools.partial(worker.loop.create_server, backlog=worker.cfg.backlog)
     else:  # uvicorn
         config.lifespan = "on"
         worker.wsgi = Gate(worker, worker.wsgi, has_lifespan=own != "off")

@@ -27,8 +27,12 @@ def app(environ, start_response):
     if environ["PATH_INFO"] == "/healthz":
         if STATUS == "hangs": time.sleep(600)
         start_response(f"{STATUS} x", []); return [b""]
-    served(); time.sleep(0.003)
+    served(); work(environ["PATH_INFO"])
     start_response("200 OK", [("Content-Length", "2")]); return [b"ok"]
+def work(path):
+    end = time.monotonic() + 0.01
+    while path == "/busy" and time.monotonic() < end: pass
+    if path == "/": time.sleep(0.003)
 async def asgi(scope, receive, send):
     if scope["type"] == "lifespan":
         await receive(); state.append(1)
@@ -50,14 +54,17 @@ async def answer(send, status, body):
     await send({"type": "http.response.body", "body": body})
 """
 HANDOVERS, CLIENTS, PAUSE_SECONDS = 4, 12, 0.01
+# gevent starts fifty greenlets before it looks at the time.
+_MANY = 150
 
 
 class Kind(NamedTuple):
-    """The packages of an environment, the options of the program, and the app's entry."""
+    """The packages of an environment, the options of the program, the app's entry, and the number of workers."""
 
     packages: str
     options: str = ""
     entry: str = "wsgi:app"
+    workers: int = 2
 
 
 NEW, OLD, OLDEST = "gunicorn==27.0.1", "gunicorn==23.0.0", "gunicorn==20.1.0 setuptools<81"
@@ -66,6 +73,8 @@ KINDS = {
     "gthread": Kind(NEW),
     "sync": Kind(NEW, "--worker-class sync"),
     "gevent": Kind(f"{NEW} gevent packaging", "--worker-class gevent"),
+    # It accepts a hundred connections at once, more of them than with another worker beside it.
+    "gevent alone": Kind(f"{NEW} gevent packaging", "--worker-class gevent --workers 1", workers=1),
     "asgi": Kind(NEW, "--worker-class asgi", "wsgi:asgi"),
     "asgi without lifespan": Kind(NEW, "--worker-class asgi", "wsgi:bare"),
     "uvicorn": Kind(f"{NEW} uvicorn-worker", UVICORN, "wsgi:asgi"),
@@ -144,30 +153,31 @@ class Site:
             )
         try:
             if status == "200":
-                wait_for(lambda: log.read_text().count("takes requests") == 2, what=f"the workers, {log}")
+                number = self._kind.workers
+                wait_for(lambda: log.read_text().count("takes requests") == number, what=f"the workers, {log}")
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(40)
 
-    def visit(self, path: Path, *, pause: float = 0) -> bytes:
+    def visit(self, path: Path, *, pause: float = 0, page: str = "/") -> bytes:
         """Send one request, perhaps some time after its connection, and return the answer."""
         with closing(socket.socket(socket.AF_UNIX)) as user:
             user.settimeout(30)
             user.connect(str(path))
             time.sleep(pause)
-            user.sendall(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            user.sendall(f"GET {page} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
             received = b""
             while piece := user.recv(65536):
                 received += piece
             return received
 
-    def visit_until(self, end: Event, pause: float) -> list[str]:
+    def visit_until(self, end: Event, pause: float, page: str = "/") -> list[str]:
         """Send requests until the end, and return the failures."""
         failures = []
         while not end.wait(PAUSE_SECONDS):
             try:
-                answer = self.visit(self.path, pause=pause)
+                answer = self.visit(self.path, pause=pause, page=page)
                 failures += [] if answer.endswith(b"ok") else [repr(answer)]
             except OSError as error:
                 failures.append(repr(error))
@@ -192,6 +202,19 @@ def test_handovers_lose_no_request(site: Site) -> None:
         finally:
             end.set()
         failures = [failure for result in results for failure in result.result()]
+    assert failures == []
+
+
+def test_busy_worker_answers_all_at_its_end(site: Site) -> None:
+    """Connections that it has accepted, and not begun to read."""
+    end = Event()
+    with ThreadPoolExecutor(_MANY) as pool:
+        with site.release():
+            results = [pool.submit(site.visit_until, end, 0, "/busy") for _ in range(_MANY)]
+            wait_for((site.directory / "served").exists, what="an answer")
+        end.set()
+        with site.release():
+            failures = [failure for result in results for failure in result.result()]
     assert failures == []
 
 

@@ -29,6 +29,8 @@ def test_plan_survives_its_json() -> None:
         {"more": 1},
         {"findings": [asdict(Finding("service.preflight", "x", "y"))]},
         {"findings": [asdict(Finding("service.entry\n", "x", "y"))]},
+        {"findings": [asdict(Finding("service.listen", "0.0.0.0:5000", "y"))]},
+        {"findings": [asdict(Finding("service.listen", "unix:/run/hookd/hookd.sock", "y"))]},
         {"findings": [asdict(Finding("build.commands", [["a\nb"]], "y"))]},
         {"findings": [asdict(Finding("service.entry", {"a": {"b": "c"}}, "y"))]},
         {"variables": [{"name": "A B", "source": "", "needed": True, "example": None, "secret": False}]},

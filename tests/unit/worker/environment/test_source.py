@@ -12,6 +12,7 @@ from worker.environment.source import DEFAULT_FILES, Source, read_source
 from worker.errors import CommitRefused
 
 PROJECT = "[project]\nname = 'shop'\nversion = '1'\n"
+WORKSPACE = "[tool.uv.workspace]\nmembers = ['apps/*']\nexclude = ['apps/old']\n"
 BUILD = "[build-system]\nrequires = ['hatchling']\n"
 PDM = "[metadata]\nstrategy = ['inherit_metadata']\n"
 
@@ -80,10 +81,27 @@ def test_chosen_file(tmp_path: Path) -> None:
 
 
 def test_workspace_lock_lies_above(tmp_path: Path) -> None:
-    release(tmp_path, {"repo/uv.lock": "", "repo/pyproject.toml": "", "repo/apps/web/pyproject.toml": PROJECT})
+    files = {"uv.lock": "", "pyproject.toml": WORKSPACE, "apps/web/pyproject.toml": PROJECT}
+    release(tmp_path / "repo", files)
     found = read(tmp_path / "repo", "apps/web")
     assert (found.file, found.directory) == (tmp_path / "repo/uv.lock", tmp_path / "repo/apps/web")
     assert read(tmp_path / "repo" / "apps", "web").kind == "project"
+
+
+@pytest.mark.parametrize(
+    ("top", "directory"),
+    [
+        (PROJECT, "apps/web"),
+        (WORKSPACE, "apps/old"),
+        (WORKSPACE, "examples/web"),
+        (WORKSPACE.replace("*", "api"), "apps/web"),
+    ],
+    ids=["no workspace", "excluded", "no member", "another member"],
+)
+def test_foreign_lock_above(tmp_path: Path, top: str, directory: str) -> None:
+    """The lock above an example or a tool says nothing about it."""
+    release(tmp_path, {"uv.lock": "", "pyproject.toml": top, f"{directory}/pyproject.toml": PROJECT})
+    assert read(tmp_path, directory).kind == "project"
 
 
 def test_members_of_a_workspace_decide(tmp_path: Path) -> None:

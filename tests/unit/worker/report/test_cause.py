@@ -129,6 +129,28 @@ def test_missing_variable_of_a_build() -> None:
     assert shown("djenviron", "build")[1] == "sudo hookd env set --build shop DATABASE_URL"
 
 
+@pytest.mark.parametrize(
+    "frames",
+    [
+        ["    os.makedirs(app.instance_path)", '  File "<frozen os>", line 225, in makedirs'],
+        [
+            "    Path(app.instance_path).mkdir()",
+            '  File "/usr/lib/python3.11/pathlib.py", line 1116, in mkdir',
+            "    os.mkdir(self, mode)",
+        ],
+        ["    os.mkdir(app.instance_path)"],
+    ],
+    ids=["makedirs", "Path.mkdir", "os.mkdir"],
+)
+def test_directory_to_make_is_shared(frames: list[str]) -> None:
+    """A directory is named itself, where the app cannot make it."""
+    error = f"OSError: [Errno 30] Read-only file system: '{app().root}/releases/000001-2ac89889f4cc/web/instance'"
+    lines = ["Traceback (most recent call last):", '  File "web/shop.py", line 24, in create_app', *frames, error]
+    cause = find_cause("check", lines, app())
+    assert cause and cause.hint
+    assert render_hint(cause.hint, "shop") == f"{EDIT} shared.directories='[\"web/instance\"]'"
+
+
 def test_shared_directories_are_kept() -> None:
     cause = find_cause("check", outputs()["permission"], app(shared={"directories": ["uploads"]}))
     assert cause and cause.hint
@@ -172,6 +194,16 @@ def test_health_cause(text: str, command: str, fault: Fault | None) -> None:
     assert cause.text.startswith(text)
     assert (render_hint(cause.hint, "shop") if cause.hint else "") == command
     assert fault is None or cause.fault is fault
+
+
+def test_silent_server_of_its_own() -> None:
+    """A server that was told no port does not answer on the socket that it was given."""
+    service = {"units": "hookd", "command": ["python", "run.py"], "handover": "restart"}
+    text = "unix:/run/hookd-apps/shop.sock:/ gives no answer for 4.7 s when its 30 s were over (health.deadline)"
+    cause = health_cause(text, app(service=service))
+    assert cause.hint == Hint(HintKind.SET_KEY, "service.listen=…")
+    told = {**service, "listen": "127.0.0.1:5000"}
+    assert health_cause(text, app(service=told)).hint == Hint(HintKind.SET_KEY, "health.deadline=60")
 
 
 def test_limit_is_doubled() -> None:

@@ -1,5 +1,7 @@
 """The app's directory is the only one with an app, or is asked for."""
 
+import pytest
+
 from tests.unit.units.finders.layouts import FASTAPI, FLASK, plan_of, values_of
 
 
@@ -31,3 +33,37 @@ def test_workspace_uses_the_lock_above() -> None:
     values = values_of(files)
     assert (values["service.directory"], "dependencies.file" in values) == ("backend", False)
     assert values["build.commands"][1] == ["bun", "--cwd=../frontend", "run", "build"]
+
+
+@pytest.mark.parametrize(
+    ("app", "more"),
+    [
+        (
+            "from flask import Flask\napp = Flask(__name__)\napp.config['UPLOAD_FOLDER'] = 'uploads'\n",
+            {"backend/static/a.css": ""},
+        ),
+        (
+            "from starlette.applications import Starlette\nfrom starlette.staticfiles import StaticFiles\n"
+            "from starlette.routing import Mount\nUPLOAD_DIR = 'uploads'\n"
+            "app = Starlette(routes=[Mount('/static', app=StaticFiles(directory='static'))])\n",
+            {"backend/static/a.css": ""},
+        ),
+    ],
+    ids=["Flask", "Starlette"],
+)
+def test_paths_count_from_the_top(app: str, more: dict[str, str]) -> None:
+    """Shared and static directories lie in the release, while commands run in the app's directory."""
+    values = values_of({"backend/app.py": app, "backend/requirements.txt": "flask\nstarlette\n", **more})
+    assert values["service.directory"] == "backend"
+    assert values["shared.directories"] == ["backend/uploads"]
+    assert values["site.static"] == {"/static/": "backend/static"}
+
+
+def test_own_data_counts_from_the_top() -> None:
+    """A server's data directory and the scheduler's file lie beside the app."""
+    files = {
+        "web/Procfile": "web: python -m shop -d /datastore\n",
+        "web/shop.py": "import http.server\nhttp.server.HTTPServer(('', 80), None).serve_forever()\n",
+        "web/requirements.txt": "",
+    }
+    assert values_of(files, "web")["shared.directories"] == ["web/datastore"]

@@ -106,7 +106,7 @@ def test_own_server_keeps_its_command() -> None:
     values = {one.key: one.value for one in plan.findings}
     assert plan.kind == "command"
     assert values["service.command"] == ["python", "run.py", "-p", "5000", "-d", "datastore"]
-    assert values["shared.directories"] == ["datastore"]
+    assert (values["service.listen"], values["shared.directories"]) == ("127.0.0.1:5000", ["datastore"])
 
 
 def test_factory_with_arguments_is_named() -> None:
