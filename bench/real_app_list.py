@@ -9,7 +9,8 @@ from typing import Final
 class RealApp:
     """An application: its commit, variables beside those of its plan, and the choice among its directories.
 
-    Visitors ask for `page`. They submit `forms`, and later find `kept` in the page of the last form.
+    Visitors ask for `page`. They submit `forms`, each with the page that has it and the one that takes it, and later
+    find the text of `kept` in its page.
     """
 
     name: str
@@ -17,7 +18,7 @@ class RealApp:
     variables: str = ""
     options: tuple[str, ...] = ()
     page: str = "/"
-    forms: tuple[tuple[str, Mapping[str, str]], ...] = ()
+    forms: tuple[tuple[str, str, Mapping[str, str]], ...] = ()
     kept: tuple[str, str] = ("/", "")
 
 
@@ -33,9 +34,9 @@ APPS: Final = (
         "a975ef64864354867c88e0ed3a17ba7d17dca752",
         page="/auth/login",
         forms=(
-            ("/auth/register", {**_PERSON, "password2": _PERSON["password"]}),
-            ("/auth/login", {"username": "ada", "password": _PERSON["password"]}),
-            ("/index", {"post": "The first program"}),
+            ("/auth/register", "/auth/register", {**_PERSON, "password2": _PERSON["password"]}),
+            ("/auth/login", "/auth/login", {"username": "ada", "password": _PERSON["password"]}),
+            ("/index", "/index", {"post": "The first program"}),
         ),
         kept=("/index", "The first program"),
     ),
@@ -44,9 +45,9 @@ APPS: Final = (
         "2ac89889f4cc330eabd50f295dcef02828522c69",
         options=("--directory", "examples/tutorial"),
         forms=(
-            ("/auth/register", {"username": "ada", "password": _PERSON["password"]}),
-            ("/auth/login", {"username": "ada", "password": _PERSON["password"]}),
-            ("/create", {"title": "The first program", "body": "of 1843"}),
+            ("/auth/register", "/auth/register", {"username": "ada", "password": _PERSON["password"]}),
+            ("/auth/login", "/auth/login", {"username": "ada", "password": _PERSON["password"]}),
+            ("/create", "/create", {"title": "The first program", "body": "of 1843"}),
         ),
         kept=("/", "The first program"),
     ),
@@ -55,8 +56,8 @@ APPS: Final = (
         "cookiecutter",
         "HEAD",
         forms=(
-            ("/register/", {**_PERSON, "confirm": _PERSON["password"]}),
-            ("/", {"username": "ada", "password": _PERSON["password"]}),
+            ("/register/", "/register/", {**_PERSON, "confirm": _PERSON["password"]}),
+            ("/", "/", {"username": "ada", "password": _PERSON["password"]}),
         ),
         kept=("/users/", "Welcome ada"),
     ),
@@ -64,7 +65,7 @@ APPS: Final = (
     RealApp(
         "changedetection.io",
         "fce24780e74199bf34c62a0d90188cc2fc12f061",
-        forms=(("/", {"url": "http://watched.example.org/", "tags": ""}),),
+        forms=(("/", "/form/add/quickwatch", {"url": "http://watched.example.org/", "tags": ""}),),
         kept=("/", "watched.example.org"),
     ),
     RealApp("healthchecks", "29b5ec251059034b79e0120e2ff0c3e35d7bd9f8", page="/accounts/login/"),

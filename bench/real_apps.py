@@ -76,7 +76,7 @@ class OnServer:
 
     def fill(self) -> str:
         """Submit the forms, and return the end of what stands in the way."""
-        pages = [self.visitor.submit(path, fields) for path, fields in self.app.forms]
+        pages = [self.visitor.submit(*form) for form in self.app.forms]
         self.answers = "\n".join(pages)
         return self.kept()
 

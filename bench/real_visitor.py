@@ -27,9 +27,9 @@ class Visitor:
         sent = ("--cookie", self._cookies, "--cookie-jar", self._cookies, "--referer", url, *data)
         return self._machine.run("curl", *options, *sent, "--", url, check=False).stdout
 
-    def submit(self, path: str, fields: Mapping[str, str]) -> str:
-        """Open a page and submit its form: its hidden fields, and those that a person fills in."""
-        return self.read(path, {**hidden_fields(self.read(path)), **fields})
+    def submit(self, page: str, path: str, fields: Mapping[str, str]) -> str:
+        """Open a page and submit its form to a path: its hidden fields, and those that a person fills in."""
+        return self.read(path, {**hidden_fields(self.read(page)), **fields})
 
 
 def hidden_fields(page: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from worker.context import Task
 from worker.environment.base import find_base, find_link, link_environment
 from worker.environment.commands import CONSTRAINTS, PACKAGES, VenvCommands
 from worker.environment.python import choose_python, default_python
-from worker.environment.server import GUNICORN, describe_addition, missing_packages
+from worker.environment.server import GUNICORN, describe_addition, missing_packages, missing_setuptools
 from worker.environment.source import ALLOW_BUILD_HINT, LOCK_HINTS, Source, read_source
 from worker.environment.ssh import ssh_access
 from worker.errors import CommandFailed, DeployError, Killed, TimedOut
@@ -176,8 +176,22 @@ def _install(task: Task, release: Path, commands: VenvCommands, base: Path | Non
         if added := missing_packages(task.app, commands.venv):
             task.recorder.line(describe_addition(commands.venv, added))
             run_build(task, release, [commands.add(added)])
+        _add_setuptools(task, release, commands)
     except CommandFailed as error:
         raise _failure(error, commands.source) from None
+
+
+def _add_setuptools(task: Task, release: Path, commands: VenvCommands) -> None:
+    """Add setuptools as an old Python had it. An index without it is no reason to fail, since few apps need it."""
+    added = missing_setuptools(commands.source.kind, commands.venv)
+    if not added:
+        return
+    try:
+        run_build(task, release, [commands.add(added)])
+    except (TimedOut, Killed):
+        raise
+    except CommandFailed as error:
+        task.recorder.line(f"warning: {added[0]} is not added, which older Pythons had: {error.reason or error.cause}")
 
 
 def _start(commands: VenvCommands, base: Path | None) -> None:

@@ -1,10 +1,11 @@
-"""hookd's own gunicorn, and the packages of its worker classes, for environments that lack them."""
+"""The packages that hookd adds to an environment: gunicorn, those of its worker classes, setuptools."""
 
 import re
 from pathlib import Path
 from typing import Final
 
 from hookd.model.app import App
+from worker.environment.source import Kind
 
 # The version of units/requirements.txt. An older Python gets the newest that fits.
 GUNICORN: Final = "27.0.1"
@@ -16,6 +17,10 @@ _CLASSES: Final[dict[str, tuple[str, ...]]] = {
     "gevent": ("gevent",),
     "eventlet": ("eventlet",),
 }
+# Older versions of `venv` brought setuptools along, and old packages import its pkg_resources without asking for it.
+# Later versions of setuptools do not have it (https://setuptools.pypa.io/en/latest/pkg_resources.html).
+_SETUPTOOLS: Final = "setuptools<81"
+_FIRST_WITHOUT_SETUPTOOLS: Final = (3, 12)
 _INFO: Final = re.compile(r"(?P<name>.+)-(?P<version>[^-]+)\.dist-info")
 
 
@@ -33,6 +38,13 @@ def missing_packages(app: App, venv: Path) -> tuple[str, ...]:
     there = packages_of(venv)
     more = tuple(name for name in _CLASSES.get(app.service.worker_class, ()) if name not in there)
     return (*_gunicorn(app, venv, there.get("gunicorn")), *more)
+
+
+def missing_setuptools(kind: Kind, venv: Path) -> tuple[str, ...]:
+    """Return setuptools for a list of packages that was made with pip and a Python that had it."""
+    is_of_pip = kind in ("list", "hashed", "locked", "poetry", "project")
+    is_old = _python_version(venv) < _FIRST_WITHOUT_SETUPTOOLS
+    return (_SETUPTOOLS,) if is_of_pip and is_old and "setuptools" not in packages_of(venv) else ()
 
 
 def _gunicorn(app: App, venv: Path, version: str | None) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ MAX_CHARACTERS: Final = 180
 # Colours and cursor movements of build tools.
 ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]")
 _TRACEBACK: Final = "Traceback (most recent call last):"
-# The border that Python draws around the exceptions of a group.
-_GROUP: Final = re.compile(r"^ *(?:\| ?|\+-\+?-+.*$)")
+# The border that Python draws around the exceptions of a group. A compiler draws one before its carets, too.
+_GROUP: Final = re.compile(r"^ *(?:\| ?(?!\s*[~^]+$)|\+-\+?-+.*$)")
 # The module before the name of an exception.
 _MODULE: Final = re.compile(r"^(?:\w+\.)+(?=[A-Z]\w*(?::|$))")
 # Lines that name an error wherever they stand. The group `text` is what is shown of them.
@@ -23,6 +23,7 @@ _ERRORS: Final = tuple(
             r"(?P<text>Error: .*|FAILED: .*|Unknown command: .*|fatal: .*)",
             r"ERROR \[[\w.]+\] (?:Error: )?(?P<text>.*)",  # alembic and Flask-Migrate, between their INFO.
             r"(?P<text>\S+: fatal error: .*)",
+            r"\S*ld: (?P<text>cannot find .*)",  # The linker's caller says only its status.
             r"error: (?P<text>(?!Command '\[|command ').*)",  # A compiler's caller repeats its command.
             r"(?:\S*sh: (?:line )?\d+: )(?P<text>.*(?:not found|Permission denied))",
             r"\s*\[?(?P<text>ERR_PNPM_\w+\]?\s+.*)",
@@ -36,7 +37,7 @@ _ERRORS: Final = tuple(
 )
 _NOISE: Final = re.compile(
     r"\s|\(Background on this error|\[(?:SQL|parameters): |hint: |npm |Type '|Try '|Usage: |Node\.js v|For further"
-    r"|info |warning |compilation terminated|\$ "
+    r"|info |warning |compilation terminated|\$ |\W+$"
 )
 _NPM: Final = re.compile(r"npm (?:error|ERR!) ?(.*)")
 _NPM_NOISE: Final = re.compile(

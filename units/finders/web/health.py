@@ -15,6 +15,7 @@ from units.finders.web.service import Service
 _PAGES: Final = (
     "healthz", "health", "up", "ping", "_health", "healthcheck", "health-check", "health_check", "livez", "readyz",
     "_healthz", "heartbeat", "__heartbeat__", "__lbheartbeat__", "status/health", "-/healthy", "ht", "alive",
+    "api/health", "api/healthz",
 )  # fmt: skip
 _URL: Final = re.compile(r"http://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::[\w${}:-]+)?(/[\w./~-]*)")
 _ROUTES: Final = frozenset("route get add_url_rule add_api_route add_route api_route Route path re_path Path".split())
@@ -51,6 +52,9 @@ def _routes(project: Project, service: Service) -> list[tuple[str, str]]:
             text = text_of(argument(call, 0, "rule", "path")) if last in _ROUTES else None
             bare = text.strip("/^$") if text else ""
             if bare not in _PAGES or owner in with_prefix or _is_included(call) or not _takes_get(call):
+                continue
+            # Django's paths begin without a slash. All others have one, unlike a key of `data.get("up")`.
+            if text and not text.startswith("/") and last not in ("path", "re_path"):
                 continue
             if not owner and last in ("path", "re_path") and not _is_root(service, module):
                 continue

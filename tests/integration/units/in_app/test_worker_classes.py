@@ -205,7 +205,7 @@ def test_handovers_lose_no_request(site: Site) -> None:
     assert failures == []
 
 
-def test_busy_worker_answers_all_at_its_end(site: Site) -> None:
+def test_busy_worker_answers_all(site: Site) -> None:
     """Connections that it has accepted, and not begun to read."""
     end = Event()
     with ThreadPoolExecutor(_MANY) as pool:

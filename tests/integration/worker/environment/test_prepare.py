@@ -30,6 +30,16 @@ def test_plain_requirements(at: Installer) -> None:
     assert installed(at.install({"requirements.txt": "beta\n"})) == {"alpha": "1.0", "beta": "1.0"}
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="this Python never had setuptools")
+def test_setuptools_of_an_old_python(at: Installer) -> None:
+    """It is added as `python -m venv` did, where the index has it."""
+    assert "setuptools" not in installed(at.install({"requirements.txt": "alpha\n"}))
+    make_wheel(at.wheels, "setuptools", "80.0")
+    make_wheel(at.wheels, "setuptools", "82.0")
+    found = installed(at.install({"requirements.txt": "alpha\nbeta\n"}))
+    assert found == {"alpha": "1.0", "beta": "1.0", "setuptools": "80.0"}
+
+
 def test_no_requirements(at: Installer) -> None:
     assert installed(at.install({"app.py": ""})) == {}
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.processes import PROJECT
 from tests.support.tasks import make_app
-from worker.environment.server import GUNICORN, missing_packages
+from worker.environment.server import GUNICORN, missing_packages, missing_setuptools
+from worker.environment.source import Kind
 
 
 def environment(directory: Path, *packages: str, python: str = "3.11") -> Path:
@@ -41,6 +42,23 @@ def test_pin_is_that_of_hookd() -> None:
 )
 def test_gunicorn_of_hookd(tmp_path: Path, packages: list[str], python: str, added: list[str]) -> None:
     assert missing(environment(tmp_path, *packages, python=python)) == tuple(added)
+
+
+@pytest.mark.parametrize(
+    ("kind", "packages", "python", "added"),
+    [
+        ("list", ["flask-1.1"], "3.9", ["setuptools<81"]),
+        ("poetry", ["fastapi-0.79"], "3.11", ["setuptools<81"]),
+        ("list", ["setuptools-60.0"], "3.9", []),
+        ("list", ["flask-1.1"], "3.12", []),
+        ("uv", ["flask-1.1"], "3.9", []),
+        ("none", [], "3.9", []),
+    ],
+)
+def test_setuptools_of_old_environments(
+    tmp_path: Path, kind: Kind, packages: list[str], python: str, added: list[str]
+) -> None:
+    assert missing_setuptools(kind, environment(tmp_path, *packages, python=python)) == tuple(added)
 
 
 def test_own_gunicorn_stays(tmp_path: Path) -> None:

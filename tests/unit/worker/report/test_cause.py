@@ -106,6 +106,7 @@ def test_cause_has_its_remedy(name: str, text: str, command: str) -> None:
         ("uv_conflict", "flask==3.0.0 depends on werkzeug>=3.0.0"),
         ("uv_dns", "Name or service not known"),
         ("uv_nolock", "Unable to find lockfile at `uv.lock`"),
+        ("uv_linker", "cannot find -lpython3.13: No such file or directory"),
         ("npm_etarget", "npm ETARGET: No matching version found for left-pad@99.0.0."),
         ("npm_404", "npm E404: Not Found - GET "),
         ("npm_missing", 'Missing script: "nothing"'),

@@ -13,6 +13,8 @@ from tests.unit.units.finders.layouts import FASTAPI, FLASK, SETTINGS, django, v
         ({"app.py": FLASK, "Dockerfile": "HEALTHCHECK CMD curl -f http://localhost:${PORT}/up || exit 1\n"}, "/up"),
         ({"app.py": FASTAPI, "compose.yml": 'test: ["CMD", "curl", "http://localhost:8000/api/health-check/"]\n'}, "/api/health-check/"),
         (django(SETTINGS, **{"site1/urls.py": "from django.urls import path\nurlpatterns = [path('ping/', f)]\n", "site1/wsgi.py": "import site1.urls\n" + django()["site1/wsgi.py"]}), "/ping/"),
+        ({"app.py": FASTAPI + "@app.get('/api/health')\ndef f(): ...\n"}, "/api/health"),
+        ({"app.py": FLASK + "data = {}\nif data.get('up') or data.get('ping'): ...\n"}, "/"),
         ({"app.py": FLASK + "@app.route('/ping', methods=['POST'])\ndef f(): ...\n"}, "/"),
         ({"app.py": FLASK + "from flask import Blueprint\napi = Blueprint('api', 'a', url_prefix='/api')\n@api.route('/health')\ndef f(): ...\n"}, "/"),
     ],
