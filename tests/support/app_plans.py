@@ -11,7 +11,7 @@ from tests.support.processes import PROJECT
 from units.apps.repository.inspection import Head
 from units.cli.plan.show import show_plan
 from units.finders.plan import find_plan
-from units.finders.tree import Tree
+from units.finders.repository.tree import Tree
 
 PAGE: Final = PROJECT / "docs" / "apps.md"
 _APPS: Final = PROJECT / "tests" / "data" / "apps"

@@ -17,6 +17,7 @@ from hookd.cli.main import main
 from hookd.commands import edit_command
 from hookd.config import Config, ConfigError
 from hookd.model.ids import is_app
+from hookd.model.plan import Plan
 from units.apps.repository.inspection import Branch, Head, Inspector
 from units.apps.table.findings import PAGE, page_of, with_findings
 from units.apps.table.keys import parse_change, set_key, set_keys
@@ -25,7 +26,6 @@ from units.cli.plan.agree import Findings, Proposal, settle
 from units.cli.plan.show import show_plan
 from units.cli.plan.variables import Places, list_unset
 from units.cli.typed_files import read_variables
-from units.finders.plan import Plan
 from units.system.errors import HostError
 from units.system.run import CommandFailed
 from units.up.home import Home, all_homes, create, default_home, free_port, write_settings

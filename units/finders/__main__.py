@@ -9,7 +9,7 @@ from typing import Final
 
 from hookd.model.units.phases import MANAGED_PYTHONS
 from units.finders.plan import find_plan
-from units.finders.tree import Unreadable, open_tree
+from units.finders.repository.tree import Unreadable, open_tree
 
 _NAME: Final = re.compile(r"python(3\.\d+)")
 _MANAGED: Final = re.compile(r"cpython-(3\.\d+)\.\d+-linux")

@@ -1,53 +1,27 @@
 """The plan of a repository: keys of the app's file, variables, and remarks for a person."""
 
-import dataclasses
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import Final
 
-from units.finders.build import find_build
-from units.finders.data import find_data, outermost
-from units.finders.dependencies import find_dependencies
-from units.finders.directory import find_apps
-from units.finders.finding import Finding, Found, Variable
-from units.finders.processes import find_processes
-from units.finders.project import Project
-from units.finders.python import find_python
-from units.finders.release import find_release
-from units.finders.route import find_health
-from units.finders.service import Service, find_service, with_modules
-from units.finders.static import find_static
-from units.finders.tree import Tree
-from units.finders.variables import find_variables
+from hookd.model.plan import Finding, Plan, is_valid
+from units.finders.code.project import Project
+from units.finders.commands.build import find_build
+from units.finders.commands.processes import find_processes
+from units.finders.commands.release import find_release
+from units.finders.data.variables import find_variables
+from units.finders.data.written import find_data, outermost
+from units.finders.found import Found
+from units.finders.packages.lists import find_dependencies
+from units.finders.packages.python import find_python
+from units.finders.repository.tree import Tree
+from units.finders.web.directory import find_apps
+from units.finders.web.health import find_health
+from units.finders.web.service import Service, find_service, with_modules
+from units.finders.web.static import find_static
 
-__all__ = ["Finding", "Plan", "Variable", "find_plan"]
-
-_MAX_TEXT: Final = 4096
 _NO_INTERPRETERS: Final[Mapping[str, str]] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that was found. Several `directories` fit and none was named if there are any, and nothing else then."""
-
-    kind: str
-    findings: tuple[Finding, ...] = ()
-    variables: tuple[Variable, ...] = ()
-    remarks: tuple[str, ...] = ()
-    directories: tuple[str, ...] = ()
-
-    def to_json(self) -> str:
-        """Return the plan as one line of JSON."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read a plan that a process without rights printed. Raises ValueError."""
-        from units.finders.parsed import read_plan
-
-        return cls(**read_plan(text))
 
 
 def find_plan(tree: Tree, directory: str | None = None, interpreters: Mapping[str, str] = _NO_INTERPRETERS) -> Plan:
@@ -67,28 +41,10 @@ def find_plan(tree: Tree, directory: str | None = None, interpreters: Mapping[st
     remarks = dict.fromkeys(remark for one in parts for remark in one.remarks)
     return Plan(
         service.kind,
-        tuple(filter(_is_plain, _merged(finding for one in parts for finding in one.findings))),
-        tuple(filter(_is_plain, parts[-1].variables)),
-        tuple(remark for remark in remarks if _is_text(remark)),
+        tuple(filter(is_valid, _merged(finding for one in parts for finding in one.findings))),
+        tuple(filter(is_valid, parts[-1].variables)),
+        tuple(filter(is_valid, remarks)),
     )
-
-
-def _is_plain(one: Finding | Variable) -> bool:
-    """Return True if all texts are short and printable. What a terminal would obey is left out."""
-    return all(_is_text(text) for text in _texts(list(dataclasses.astuple(one))))
-
-
-def _texts(value: Any) -> list[str]:
-    """Return all texts of a nested value."""
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    if isinstance(value, list):
-        return [text for one in value for text in _texts(one)]
-    return [value] if isinstance(value, str) else []
-
-
-def _is_text(text: str) -> bool:
-    return len(text) <= _MAX_TEXT and text.isprintable()
 
 
 def _directory(project: Project, source: str) -> Found:
@@ -130,7 +86,7 @@ def _merged(findings: Iterable[Finding]) -> Iterable[Finding]:
             found[one.key] = one
         elif one.key == "shared.directories":
             value = outermost([*before.value, *one.value])
-            found[one.key] = dataclasses.replace(before, value=value, source=f"{before.source}, {one.source}")
+            found[one.key] = replace(before, value=value, source=f"{before.source}, {one.source}")
     return found.values()
 
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from hookd.http_probe import parse_health_url
 from hookd.model.ids import is_app
+from hookd.model.plan import Plan
 from units.apps.table.options import full_name_of, parse_remote, sender_of
-from units.finders.plan import Plan
 from units.system.errors import HostError
 from units.system.run import CommandFailed, run
 from units.up.home import Home

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hookd.model.hint import Hint, HintKind
-from worker.environment.project import read_bytes, read_toml, table, texts
+from hookd.model.nested import table, texts
+from worker.environment.project import read_bytes, read_toml
 from worker.errors import CommitRefused
 
 PIPENV_HINT: Final = Hint(HintKind.EXPORT_PIPENV)

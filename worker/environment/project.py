@@ -4,8 +4,9 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
+from hookd.model.nested import table, texts
 from worker.errors import CommitRefused
 
 PYPROJECT: Final = "pyproject.toml"
@@ -48,18 +49,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise CommitRefused(f"{path.name} is nested too deeply") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CommitRefused(f"{path.name} is not TOML: {error}") from None
-
-
-def table(found: Any, *keys: str) -> dict[str, Any]:
-    """Return a table in a value, empty if it is missing or no table."""
-    for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-
-
-def texts(found: Any) -> list[str]:
-    """Return the texts of a list, and nothing for another value."""
-    return [item for item in found if isinstance(item, str)] if isinstance(found, list) else []
 
 
 def read_project(directory: Path) -> dict[str, Any]:

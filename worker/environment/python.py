@@ -1,7 +1,6 @@
 """Choose the Python of an environment: one that fits the commit, found on this host before anything is installed."""
 
 import os
-import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,16 +8,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from hookd.model.hint import Hint, HintKind
+from hookd.model.nested import table
+from hookd.model.python_version import fits, pinned_minor, to_specifier
 from hookd.model.units.phases import MANAGED_PYTHONS
 from worker.context import Task
-from worker.environment.project import decoded, table
+from worker.environment.project import decoded
 from worker.errors import CommandFailed, DeployError
 from worker.process.run import SYSTEM_PATH, Command, lines_of
 
 _SECONDS: Final = 30.0
-_NUMBER: Final = re.compile(r"\d{1,4}(?:\.\d{1,4}){0,5}")
-_EXACT: Final = re.compile(r"(?:c?python[-@]?)?(3\.\d+)(?:\.\d+)?", re.IGNORECASE)
-_CLAUSE: Final = re.compile(r"(?P<sign>===?|[<>!~]=|[<>^~])?\s*(?P<number>\d{1,4}(?:\.\d{1,4}){0,5})(?P<any>\.\*)?")
 _VERSION_FILES: Final = (".python-version", "runtime.txt")
 
 
@@ -36,23 +34,8 @@ class Wanted:
 
 def from_specifier(text: Any, place: str) -> list[Wanted]:
     """Return the condition of a `requires-python`, also as Poetry writes it, or none for another value."""
-    if not isinstance(text, str) or not text.strip(" *"):
-        return []
-    clauses = [_CLAUSE.fullmatch(part.strip()) for part in text.split(",") if part.strip()]
-    if None in clauses:
-        return []  # An alternative of Poetry (`||`), which no other tool reads.
-    return [Wanted(",".join(_plain(clause) for clause in clauses if clause), place)]
-
-
-def _plain(clause: re.Match[str]) -> str:
-    """Return a clause as PEP 440 writes it."""
-    sign, number = clause["sign"] or "==", clause["number"]
-    parts = number.split(".")
-    if sign == "^":
-        return f">={number},<{int(parts[0]) + 1}"
-    if sign == "~":
-        return f">={number},<{parts[0]}.{int(parts[1]) + 1}" if len(parts) > 1 else f">={number},<{int(number) + 1}"
-    return f"{sign}{number}{clause['any'] or ('.*' if sign == '==' and len(parts) < 3 else '')}"
+    specifier = to_specifier(text) if isinstance(text, str) else None
+    return [Wanted(specifier, place)] if specifier else []
 
 
 def from_version_files(directories: Iterable[Path]) -> list[Wanted]:
@@ -62,12 +45,11 @@ def from_version_files(directories: Iterable[Path]) -> list[Wanted]:
             continue
         for line in decoded(path).splitlines():
             text = line.split("#")[0].strip()
-            if text and (exact := _EXACT.fullmatch(text)):
-                return [Wanted(f"=={exact[1]}.*", path.name, is_pinned=True)]
-            if text and not from_specifier(text, path.name):
-                return [Wanted(text, path.name, is_pinned=True)]
-            if text:
-                return from_specifier(text, path.name)
+            if not text:
+                continue
+            if minor := pinned_minor(text):
+                return [Wanted(f"=={minor}.*", path.name, is_pinned=True)]
+            return from_specifier(text, path.name) or [Wanted(text, path.name, is_pinned=True)]
     return []
 
 
@@ -79,41 +61,6 @@ def from_project(project: dict[str, Any]) -> list[Wanted]:
         *from_specifier(table(project, "project").get("requires-python"), place),
         *from_specifier(poetry, place),
     ]
-
-
-def fits(version: str, spec: str) -> bool:
-    """Return True if a version such as 3.11.2 fits all clauses of a condition."""
-    clauses = [_CLAUSE.fullmatch(part) for part in spec.split(",")]
-    return all(clause is not None and _fits_clause(_numbers(version), clause) for clause in clauses)
-
-
-def _fits_clause(version: tuple[int, ...], clause: re.Match[str]) -> bool:
-    number = _numbers(clause["number"])
-    start = version[: len(number)] == number
-    match clause["sign"]:
-        case "==" | "===":
-            return start if clause["any"] else _padded(version) == _padded(number)
-        case "!=":
-            return not start if clause["any"] else _padded(version) != _padded(number)
-        case ">=":
-            return _padded(version) >= _padded(number)
-        case "<=":
-            return _padded(version) <= _padded(number)
-        case ">":
-            return _padded(version) > _padded(number)
-        case "<":
-            return _padded(version) < _padded(number)
-        case _:  # ~=
-            return _padded(version) >= _padded(number) and version[: len(number) - 1] == number[:-1]
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    found = _NUMBER.match(text)
-    return tuple(map(int, found[0].split("."))) if found else ()
-
-
-def _padded(numbers: tuple[int, ...]) -> tuple[int, ...]:
-    return (*numbers, 0, 0, 0)[:3]
 
 
 def choose_python(task: Task, uv: Path, wanted: list[Wanted]) -> Path:
@@ -180,7 +127,7 @@ def _search(task: Task, uv: Path, wanted: list[Wanted]) -> Path:
     places = [str(default_python(task).parent), *map(str, _managed(task)), SYSTEM_PATH]
     try:
         # uv would take another text for a program, and run it.
-        if not all(map(_is_specifier, wanted)):
+        if not all(to_specifier(one.spec) for one in wanted):
             raise CommandFailed("not a version")
         found = _ask(uv, spec, ":".join(places))
     except CommandFailed:
@@ -188,10 +135,6 @@ def _search(task: Task, uv: Path, wanted: list[Wanted]) -> Path:
         raise DeployError(cause, hint=_install_hint(task, wanted)) from None
     task.recorder.line(f"Python is {found}, because {' and '.join(map(str, wanted))} is asked for")
     return Path(found)
-
-
-def _is_specifier(wanted: Wanted) -> bool:
-    return all(_CLAUSE.fullmatch(part) for part in wanted.spec.split(","))
 
 
 def _managed(task: Task) -> list[Path]:

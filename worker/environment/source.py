@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from hookd.model.hint import Hint, HintKind
+from hookd.model.nested import table, texts
 from hookd.model.tables.build import Dependencies
 from worker.environment.locks import is_local_lock, read_pdm_lock, read_pipfile_lock, reject_editable
 from worker.environment.project import (
@@ -20,8 +21,6 @@ from worker.environment.project import (
     read_bytes,
     read_project,
     read_toml,
-    table,
-    texts,
     uses_src,
 )
 from worker.environment.python import Wanted, from_project, from_specifier, from_version_files

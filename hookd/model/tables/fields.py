@@ -24,7 +24,7 @@ _COMMANDS: Final = 'a list of commands such as [["npm", "ci"], ["npm", "run", "b
 _MODULE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _ENTRY: Final = "a module and its callable such as shop.wsgi:app or shop:create_app('production')"
 # Names with a meaning in a release's directory.
-_RESERVED: Final = frozenset({"venv", ".git"})
+RESERVED_NAMES: Final = frozenset({"venv", ".git"})
 
 
 class Section(BaseModel, frozen=True, extra="forbid"):
@@ -90,7 +90,7 @@ def _inside(path: str) -> str:
     parts = path.split("/")
     if "\x00" in path or not {"", ".", ".."}.isdisjoint(parts):
         raise ValueError("a relative path inside the release, such as uploads or var/cache")
-    if parts[0] in _RESERVED:
+    if parts[0] in RESERVED_NAMES:
         raise ValueError(f"another name: {parts[0]} is hookd's or git's own")
     if "*" in path or "?" in path:
         raise ValueError(f"a name without * and ?, such as {parts[0].translate({42: None, 63: None}) or 'uploads'}")

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 # Ends of the names of an app's other units.
 _RESERVED: Final = "backup|blue|build|check|dump|green|health|in-use|interim|release|restore|run|trial|web"
-_NAME: Final = rf"(?!(?:{_RESERVED})$)[a-z][a-z0-9]*(?:-[a-z0-9]+)*"
+# One that is none of an app's other units.
+PROCESS_NAME: Final = rf"(?!(?:{_RESERVED})$)[a-z][a-z0-9]*(?:-[a-z0-9]+)*"
 
 ProcessName = Annotated[
-    str, Field(max_length=32), matching(_NAME, "a name such as worker, which is none of hookd's own units")
+    str, Field(max_length=32), matching(PROCESS_NAME, "a name such as worker, which is none of hookd's own units")
 ]
 _Schedule = Annotated[
     str, Field(max_length=100), matching(r"[A-Za-z0-9*/,.:~ _+-]*[A-Za-z0-9*]", "a calendar time such as *-*-* 03:15")

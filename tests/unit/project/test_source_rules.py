@@ -20,6 +20,16 @@ def test_server_code_is_imported_lazily() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("module", ["units.cli.app.add", "units.cli.up", "units.adopt.decide"])
+def test_commands_load_no_finder(module: str) -> None:
+    """The finders read a stranger's text, and run in a process without rights."""
+    held = "[name for name in sys.modules if name.startswith('units.finders')]"
+    done = subprocess.run(
+        python("-c", f"import sys, {module}; print({held})"), cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.threat(3)
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PROJECT).as_posix())
 def test_secrets_are_compared_in_constant_time(file: Path) -> None:

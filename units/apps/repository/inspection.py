@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from hookd.model.plan import Plan
 from units.apps.repository.git_access import as_worker, worker_environment
-from units.finders.plan import Plan
 from units.system import layout
 from units.system.errors import HostError
 from units.system.run import CommandFailed, run

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final
 
+from hookd.model.plan import Finding, Plan
 from units.apps.table.keys import has_key, set_key
-from units.finders.plan import Finding, Plan
 
 # The page of the health check, which becomes a part of `health.url`.
 PAGE: Final = "health.page"
@@ -35,7 +35,7 @@ def is_of_health(finding: Finding) -> bool:
 
 
 def _fill(table: dict[str, Any], finding: Finding) -> None:
-    """Set a finding where its key is free. In a found table a person may have set some keys, and an empty one is none."""
+    """Set a finding where its key is free. A person may have set keys of a found table, or an empty table for none."""
     if not has_key(table, finding.key):
         set_key(table, finding.key, finding.value)
         return

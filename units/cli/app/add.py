@@ -12,6 +12,7 @@ import tomlkit
 from hookd.cli.common import fail, print_line, print_next, sudo_command
 from hookd.model.app import App
 from hookd.model.git_hosts import GitHost
+from hookd.model.plan import Finding, Plan
 from units.apps import manage
 from units.apps.accounts.users import default_user
 from units.apps.changes import VARIABLES, InitialContents
@@ -28,7 +29,6 @@ from units.cli.plan.agree import Proposal, settle
 from units.cli.plan.show import show_plan
 from units.cli.plan.variables import Places, is_interactive, list_unset
 from units.cli.typed_files import completed_table, read_contents
-from units.finders.plan import Finding, Plan
 from units.setup import certify
 from units.system import layout
 from units.system.errors import Refused

@@ -10,8 +10,8 @@ import click
 import tomlkit
 
 from hookd.cli.common import print_line
+from hookd.model.plan import Finding, Plan
 from units.cli.plan.variables import Places, ask_variables, is_interactive
-from units.finders.plan import Finding, Plan
 from units.system.errors import Refused
 
 Findings = tuple[Finding, ...]

@@ -7,10 +7,10 @@ from typing import Any, Final
 import click
 
 from hookd.cli.common import print_line, styled
+from hookd.model.plan import Finding, Plan
 from units.apps.repository.inspection import Head
 from units.apps.table.findings import PAGE, is_of_health
 from units.cli.plan.variables import is_own_secret
-from units.finders.plan import Finding, Plan
 
 # The options of a command that overrule a finding. All others are set by `--set KEY=VALUE`.
 _OPTIONS: Final = {

@@ -10,8 +10,8 @@ from typing import Final
 import click
 
 from hookd.cli.common import print_line, print_next, styled
+from hookd.model.plan import Variable
 from hookd.variables import parse, value_problems, with_variable
-from units.finders.plan import Variable
 
 # Only the app itself reads a secret of this name, so a random one is as good as any.
 _OWN_SECRET: Final = re.compile(r"(?:[A-Z0-9]+_)*SECRET(?:_KEY)?")

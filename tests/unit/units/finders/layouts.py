@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from units.finders.plan import Plan, Variable, find_plan
-from units.finders.tree import Tree
+from hookd.model.plan import Plan, Variable
+from units.finders.plan import find_plan
+from units.finders.repository.tree import Tree
 
 FLASK = "from flask import Flask\napp = Flask(__name__)\n"
 FACTORY = "from flask import Flask\ndef create_app():\n    app = Flask(__name__)\n    return app\n"

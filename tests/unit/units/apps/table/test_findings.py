@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from hookd.model.plan import Finding, Plan
 from units.apps.table.findings import page_of, with_findings
-from units.finders.plan import Finding, Plan
 
 ENTRY = Finding("service.entry", "shop:app", "shop.py, line 3", proposed=False)
 PAGE = Finding("health.page", "/up", "shop.py, line 9", proposed=False)

@@ -5,8 +5,8 @@ from typing import Any
 import click
 from click.testing import CliRunner
 
+from hookd.model.plan import Finding, Plan, Variable
 from units.cli.plan.variables import Places
-from units.finders.plan import Finding, Plan, Variable
 
 ENTRY = Finding("service.entry", "shop:app", "shop.py, line 3", proposed=False)
 BUILD = Finding("build.commands", [["npm", "ci"], ["npm", "run", "build"]], "package.json", proposed=True)

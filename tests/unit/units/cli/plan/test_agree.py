@@ -5,12 +5,12 @@ from dataclasses import replace
 import click
 import pytest
 
+from hookd.model.plan import Plan
 from hookd.variables import parse
 from tests.unit.units.cli.plan.plans import ENTRY, PLACES, PLAN, typed
 from units.apps.table.findings import with_findings
 from units.cli.plan import agree, variables
 from units.cli.plan.agree import Proposal, settle
-from units.finders.plan import Plan
 from units.system.errors import Refused
 
 PROPOSAL = Proposal(PLAN, lambda findings: with_findings({}, findings), PLACES, "hookd up")

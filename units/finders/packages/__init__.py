@@ -1,0 +1,1 @@
+"""Finds the list of packages and the version of Python."""
