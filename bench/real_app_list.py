@@ -80,4 +80,7 @@ APPS: Final = (
         "DATABASE_URL=postgresql://app:app@localhost/app\nSECRET_KEY=long-and-random\n",
     ),
     RealApp("full-stack-fastapi", "68adb40d37425f6f8668ec7e5a054500d045e43e", _POSTGRES + _FULL_STACK),
+    # Not in the table that hookd was made with: tried last.
+    RealApp("ihatemoney", "52e5720ec78d32eab963cd7e73d4826ae3a16950"),
+    RealApp("babybuddy", "fa8bf4cd66ed149e23c215763a49a2f76dbcd2b7", page="/login/"),
 )

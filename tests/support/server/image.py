@@ -34,6 +34,9 @@ class Recipe:
 
 # The newer server also runs the Docker Engine of other tests, since each image takes a minute of a core.
 _ENGINE = {"trixie": ("docker.io", "docker-cli", "docker-compose", "docker-buildx", "iptables")}
+# Later suites do not install them.
+_OLD_SUITES = ("bookworm", "trixie")
+_OLD_UNITS = ("e2scrub_all.timer", "e2scrub_reap.service")
 _ENGINE_UNITS = {"trixie": ("docker.service", "docker.socket", "containerd.service")}
 
 
@@ -52,7 +55,8 @@ def server(suite: str) -> Recipe:
         disabled=(
             *("ssh.service", "fail2ban.service", "nftables.service"),
             *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer"),
-            *("e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer"),
+            "fstrim.timer",
+            *(_OLD_UNITS if suite in _OLD_SUITES else ()),
             *_ENGINE_UNITS.get(suite, ()),
         ),
         files={
