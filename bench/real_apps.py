@@ -75,7 +75,7 @@ class OnServer:
         return done.returncode, done.stdout + done.stderr
 
     def fill(self) -> str:
-        """Submit the forms, and return the end of what stands in the way."""
+        """Submit the forms, and return as `kept` does."""
         pages = [self.visitor.submit(*form) for form in self.app.forms]
         self.answers = "\n".join(pages)
         return self.kept()

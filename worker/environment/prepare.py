@@ -122,7 +122,7 @@ def _digest(parts: Iterable[str | bytes]) -> str:
 
 
 def _named_variables(task: Task, source: Source) -> dict[str, str]:
-    """Return the values of `${NAME}` in requirements files. Raises CommitRefused for a name without one."""
+    """Return the values of `${NAME}` in requirements files. Raises DeployError for a name without one."""
     known = {**task.build_variables, **task.app.dependencies.environment}
     names = sorted(source.packages.variables)
     for name in names:
