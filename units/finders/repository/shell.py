@@ -17,7 +17,7 @@ _WRAPPERS: Final = frozenset(
 _RUNNERS: Final = frozenset("poetry uv pipenv pdm hatch rye".split())
 _WITH_USER: Final = frozenset(("gosu", "su-exec"))
 _PYTHON: Final = re.compile(r"(?:python|pypy)[\d.]*")
-_SHELLS: Final = frozenset(("sh", "bash", "dash", "ash"))
+SHELLS: Final = frozenset(("sh", "bash", "dash", "ash"))
 _HEREDOC: Final = re.compile(r"<<-?\s*[\"']?(\w+)")
 _MAX_LINES: Final = 2000
 _MAX_LENGTH: Final = 8192
@@ -61,7 +61,7 @@ def read_words(words: Iterable[str], line: int = 1) -> tuple[Command, ...]:
     """Return the commands of an argument vector, whose shell or wrapper may start others."""
     given = tuple(words)
     name = given[0].rpartition("/")[2] if given else ""
-    if name in _SHELLS and (place := _shell_text(given)):
+    if name in SHELLS and (place := _shell_text(given)):
         return tuple(Command(one.words, line, one.variables) for one in read_script(given[place]))
     command = _command(list(given), line, {})
     return (command,) if command else ()

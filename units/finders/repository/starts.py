@@ -9,7 +9,7 @@ from typing import Final
 
 from units.finders.repository.containers import Dockerfile, dockerfiles
 from units.finders.repository.files import Files
-from units.finders.repository.shell import Command, read_script, read_words
+from units.finders.repository.shell import SHELLS, Command, read_script, read_words
 
 _PROCFILE_LINE: Final = re.compile(r"\s*([A-Za-z0-9_-]+)\s*:\s*(.+)")
 _SCRIPT: Final = re.compile(r"[\w./-]+")
@@ -93,9 +93,8 @@ def _expanded(
 
 def _script(files: Files, command: Command, near: str = "") -> str | None:
     """Return the project's shell script that a command starts, or None."""
-    word = (
-        command.words[1] if command.program in ("sh", "bash", "source", ".") and command.words[1:] else command.words[0]
-    )
+    is_named = command.program in (*SHELLS, "source", ".") and len(command.words) > 1
+    word = command.words[1] if is_named else command.words[0]
     if not _SCRIPT.fullmatch(word) or ("/" not in word and not word.endswith(".sh")):
         return None
     path = file_named(files, word, near)

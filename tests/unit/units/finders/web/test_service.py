@@ -39,6 +39,15 @@ INI = "[uwsgi]\nmodule = site1.wsgi:application\nprocesses = 3\nattach-daemon = 
             },
             "shop:create_app()",
         ),
+        (
+            {
+                "Dockerfile": 'CMD ["dash", "start.sh"]\n',
+                "start.sh": "#!/bin/sh\nexec gunicorn shop.site:app\n",
+                "shop/site.py": FLASK,
+                "app.py": FLASK,
+            },
+            "shop.site:app",
+        ),
         ({"Procfile": "web: uwsgi conf/uwsgi.ini\n", "conf/uwsgi.ini": INI, **DJANGO}, "site1.wsgi:application"),
         ({".flaskenv": "FLASK_APP=shop.py\n", "shop.py": FACTORY}, "shop:create_app()"),
         ({"Dockerfile": "ENV FLASK_APP shop.py\n", "shop.py": FLASK}, "shop:app"),
