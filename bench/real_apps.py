@@ -127,9 +127,11 @@ class OnThisMachine:
         (home / "variables").write_text(app.variables)
 
     def up(self) -> tuple[int, str]:
-        """Type `hookd up`, and return its status and its output."""
-        source = ("--repo", str(self.bare), "--name", "app", "--port", str(self.port))
-        return self.hookd("up", *source, "--env-file", str(self.home / "variables"), "--yes", *self.app.options)
+        """Type `hookd up` for a new app, and return its status and its output."""
+        return self._up("--port", str(self.port), "--env-file", str(self.home / "variables"))
+
+    def _up(self, *more: str) -> tuple[int, str]:
+        return self.hookd("up", "--repo", str(self.bare), "--name", "app", "--yes", *self.app.options, *more)
 
     def fill(self) -> str:
         """Submit nothing: forms are for servers."""
@@ -141,7 +143,7 @@ class OnThisMachine:
         """Push commits without a change of files, and type `hookd up` again."""
         for _ in range(number):
             push_empty(lambda *words: _git(self.bare, *words))
-        return self.up()
+        return self._up()
 
     def hookd(self, *arguments: str) -> tuple[int, str]:
         """Type a command of hookd as a person without a terminal."""

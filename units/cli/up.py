@@ -2,9 +2,10 @@
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import unified_diff
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,9 @@ from hookd.cli.main import main
 from hookd.commands import edit_command
 from hookd.config import Config, ConfigError
 from hookd.model.ids import is_app
+from hookd.model.nested import table
 from hookd.model.plan import Plan
+from hookd.variables import parse
 from units.apps.repository.inspection import Branch, Head, Inspector
 from units.apps.table.findings import PAGE, page_of, with_findings
 from units.apps.table.keys import parse_change, set_key, set_keys
@@ -26,7 +29,7 @@ from units.cli.plan.agree import Findings, Proposal, settle
 from units.cli.plan.show import show_plan
 from units.cli.plan.variables import Places, list_unset
 from units.cli.typed_files import read_variables
-from units.system.errors import HostError
+from units.system.errors import HostError, Refused
 from units.system.run import CommandFailed
 from units.up.home import Home, all_homes, create, default_home, free_port, write_settings
 from units.up.services import start, stop
@@ -99,10 +102,10 @@ class _Request:
     def table(self, branch: str, port: int, plan: Plan, findings: Findings) -> dict[str, Any]:
         """Return the app's table: the options over the findings."""
         page = self.options["health"]
-        table = first_table(self.home, self.url, branch, port, page or page_of(plan))
+        found = first_table(self.home, self.url, branch, port, page or page_of(plan))
         for key, value in self.values.items():
-            set_key(table, key, value)
-        return with_own_command(with_findings(table, findings, page=page))
+            set_key(found, key, value)
+        return with_own_command(with_findings(found, findings, page=page))
 
 
 def _values(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,10 +132,10 @@ def _set_up(request: _Request) -> bool:
         make_table = partial(request.table, head.branch, port, plan)
         proposal = Proposal(plan, make_table, Places(str(home.root / "shared"), "127.0.0.1"), "hookd up")
         agreed = settle(proposal, variables, yes=options["yes"], dry_run=request.dry_run)
-        table = agreed.table(make_table)
-        parse_app(home.name, table)
+        chosen = agreed.table(make_table)
+        parse_app(home.name, chosen)
         if not request.dry_run:
-            create(home, table, agreed.variables)
+            create(home, chosen, agreed.variables)
             list_unset(plan.variables, agreed.variables, edit_command(str(home.variables_file)))
             done = True
     finally:
@@ -154,11 +157,32 @@ def _change(home: Home, options: Mapping[str, Any], *, dry_run: bool) -> None:
     """Set keys in the file of an app that is there."""
     page = {"health.url": options["health"]} if options["health"] else {}
     old = home.app_file.read_text(encoding="utf-8")
+    _refuse_other_values(home, old, options)
     new = set_keys(old, options["changes"], _option_values(options) | page)
     if new != old:
         parse_app(home.name, tomlkit.parse(new).unwrap())
         if not dry_run:
             home.app_file.write_text(new, encoding="utf-8")
+    if dry_run:
+        print_line("\n".join(_difference(home, old, new)) or f"{home.name} is there, and nothing to change")
+
+
+def _refuse_other_values(home: Home, text: str, options: Mapping[str, Any]) -> None:
+    """Raise Refused if a port or variables are typed that an app does not have, because they are for a new one."""
+    listen = table(tomlkit.parse(text).unwrap(), "service").get("listen")
+    if options["port"] and listen != f"127.0.0.1:{options['port']}":
+        hint = edit_command(str(home.app_file))
+        raise Refused([f"--port is for a new app, and {home.name} has {listen}"], hint=hint)
+    if options["env_file"]:
+        typed, known = parse(read_variables(options["env_file"])), parse(home.variables_file.read_text("utf-8"))
+        if not typed.items() <= known.items():
+            hint = edit_command(str(home.variables_file))
+            raise Refused([f"--env-file is for a new app, and {home.name} has other variables"], hint=hint)
+
+
+def _difference(home: Home, old: str, new: str) -> Iterator[str]:
+    """Return the changed lines of the app's file."""
+    return unified_diff(old.splitlines(), new.splitlines(), str(home.app_file), "new", lineterm="", n=1)
 
 
 def _run(home: Home) -> None:

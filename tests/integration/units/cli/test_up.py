@@ -79,6 +79,7 @@ def test_one_command_makes_a_site(person: Person) -> None:
     person.hookd(*source, "--entry", "other:app", "--health", "/other")
     assert person.page() == "other"
     assert '.sock:/other"' in (person.home / ".hookd/shop/apps/shop.toml").read_text()
+    check_typed_again(person, source)
     assert "is stopped" in person.hookd("down")
     assert not listens(person.port)
     person.hookd(*source)
@@ -90,6 +91,22 @@ def test_one_command_makes_a_site(person: Person) -> None:
     assert not listens(person.port)
     assert list((person.home / ".hookd").iterdir()) == []
     assert left_processes(person) == []
+
+
+def check_typed_again(person: Person, source: tuple[str, ...]) -> None:
+    """A dry run shows the changes alone. A port and variables are refused, unless the app has them."""
+    file, variables = person.home / ".hookd/shop/apps/shop.toml", person.home / "more"
+    before, other = file.read_text(), free_port()
+    assert "+workers = 3" in person.hookd(*source, "--set", "service.workers=3", "--dry-run")
+    variables.write_text("A=1\n")
+    refused = {("--port", str(other)): file, ("--env-file", "more"): file.parents[1] / "variables"}
+    for options, edited in refused.items():
+        said = person.hookd(*source, *options, "--dry-run", status=2)
+        assert re.search(rf"^  next: .+ {edited}$", said, re.MULTILINE), said
+    variables.write_text("")
+    same = person.hookd(*source, "--port", str(person.port), "--env-file", "more", "--dry-run")
+    assert "nothing to change" in same
+    assert file.read_text() == before
 
 
 def kill_circus(person: Person) -> None:
