@@ -1,7 +1,7 @@
 """apps/<app>.toml: the configuration of one app. No value comes from a push."""
 
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -16,9 +16,6 @@ from hookd.model.tables.processes import Process, ProcessName, Timer, expected_p
 from hookd.model.tables.repository import Checkout, Paths, Reconcile
 from hookd.model.tables.service import COLOURS, Colour, Service
 from hookd.model.tables.site import Site
-
-# Keys of `build` in older catalogues for what is `release.commands` now.
-_OLD_COMMANDS: Final = frozenset({"before_switch", "release_commands"})
 
 
 class App(Section):
@@ -50,17 +47,6 @@ class App(Section):
     paths: Paths = Paths()
     reconcile: Reconcile = Reconcile()
     limits: Limits = Limits()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _move_old_keys(cls, table: Any) -> Any:
-        """Read the release commands of older catalogues, which are a part of the table `build` there."""
-        build = table.get("build") if isinstance(table, dict) else None
-        if not isinstance(build, dict) or _OLD_COMMANDS.isdisjoint(build) or "release" in table:
-            return table
-        kept = {key: value for key, value in build.items() if key not in _OLD_COMMANDS}
-        commands = next(value for key, value in build.items() if key in _OLD_COMMANDS)
-        return {**table, "build": kept, "release": {"commands": commands}}
 
     @model_validator(mode="after")
     def _check_colours(self) -> Self:
