@@ -94,7 +94,7 @@ def test_one_command_makes_a_site(person: Person) -> None:
 
 
 def check_typed_again(person: Person, source: tuple[str, ...]) -> None:
-    """A dry run shows the changes alone. A port and variables are refused, unless the app has them."""
+    """Check a dry run, which shows the changes alone, and the options that are for a new app."""
     file, variables = person.home / ".hookd/shop/apps/shop.toml", person.home / "more"
     before, other = file.read_text(), free_port()
     assert "+workers = 3" in person.hookd(*source, "--set", "service.workers=3", "--dry-run")
