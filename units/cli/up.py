@@ -14,7 +14,7 @@ import click
 import tomlkit
 
 from hookd.cli.common import Command, fail, fail_config, print_line, print_next, styled
-from hookd.cli.main import main
+from hookd.cli.main import exit_status
 from hookd.commands import edit_command
 from hookd.config import Config, ConfigError
 from hookd.model.ids import is_app
@@ -25,7 +25,7 @@ from units.apps.repository.inspection import Branch, Head, Inspector
 from units.apps.table.findings import PAGE, page_of, with_findings
 from units.apps.table.keys import parse_change, set_key, set_keys
 from units.apps.table.options import parse_app
-from units.cli.plan.agree import Findings, Proposal, settle
+from units.cli.plan.agree import Findings, Proposal, accept_option, settle
 from units.cli.plan.show import show_plan
 from units.cli.plan.variables import Places, list_unset
 from units.cli.typed_files import read_variables
@@ -68,7 +68,7 @@ def _reports(command: Command) -> Command:
 @click.option("--port", type=click.IntRange(1, 65_535), help="The app's port, default: 8000 or a free one.")
 @click.option("--env-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The app's variables.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any other key of the app's file.")
-@click.option("--yes", is_flag=True, help="Accept all proposals, and do not ask.")
+@accept_option
 @click.option("--dry-run", is_flag=True, help="Show the plan and make nothing.")
 @_reports
 def up(repo: str | None, name: str | None, dry_run: bool, **options: Any) -> None:
@@ -189,19 +189,11 @@ def _run(home: Home) -> None:
     """Start everything, deploy, and print where it is. End the command with the deployment's status."""
     config = home.load()
     print_line(f"\nhookd runs in {home.directory}" if start(home) else f"\nhookd runs already in {home.directory}")
-    status = _deploy(home)
+    # It deploys the head, so that changed files count too.
+    status = exit_status("--config", str(home.config_file), "deploy", home.name)
     if status == 0:
         _print_addresses(home, config)
     sys.exit(status)
-
-
-def _deploy(home: Home) -> int:
-    """Deploy the head, so that changed files count too, and return the exit status."""
-    try:
-        main(["--config", str(home.config_file), "deploy", home.name], prog_name="hookd")
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def _print_addresses(home: Home, config: Config) -> None:
