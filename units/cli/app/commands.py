@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from hookd import freezes
-from hookd.cli.common import app_argument, find_app, print_line
+from hookd.cli.common import app_argument, find_app, print_line, print_next
 from hookd.cli.main import LazyGroup
 from units.adopt.execute import undo_adoption
 from units.apps.manage import Server, is_partly_installed, remove
@@ -33,7 +33,8 @@ def list_apps() -> None:
     common.require_setup()
     apps = common.load_server().catalogue.apps
     if not apps:
-        print_line("there is no app yet\n  next: sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git")
+        print_line("there is no app yet")
+        print_next("sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git")
     for app in apps:
         print_line(f"{app.name:<20} {app.full_name} {app.branch}  {app.root}")
         if freeze := freezes.active_freeze(layout.FROZEN, app.name, datetime.now(UTC)):

@@ -87,7 +87,8 @@ def _print_effect(before: App, app: App) -> None:
     """Check the access to a changed repository, and print when the change takes effect."""
     changed = {key for key in App.model_fields if getattr(before, key) != getattr(app, key)}
     if changed & {"repository", "branch", "deploy_key"} and (problem := check_access(app.name)):
-        print_line(f"the new repository cannot be read: {problem}\n  next: sudo hookd app edit {app.name}")
+        print_line(f"the new repository cannot be read: {problem}")
+        print_next(f"sudo hookd app edit {app.name}")
         sys.exit(1)
     if changed == {"ownership"} and before.ownership.policy == app.ownership.policy:
         print_line(f"{app.name} is {app.ownership.user}:{app.ownership.group} now")
