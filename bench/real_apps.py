@@ -35,6 +35,7 @@ from tests.support.server.servers import fresh
 from tests.support.server.shop import Shop, install, set_up
 from tests.support.server.visitors import visitors
 from tests.support.server.web import ask
+from tests.support.typed import typed_at_home
 
 _SECONDS: Final = 900
 _BRANCH: Final = "as-tried"
@@ -147,18 +148,7 @@ class OnThisMachine:
 
     def hookd(self, *arguments: str) -> tuple[int, str]:
         """Type a command of hookd as a person without a terminal."""
-        command = [sys.executable, "-P", "-m", "hookd.cli", *arguments]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "HOOKD_"))}
-        done = subprocess.run(
-            command,
-            env={**kept, "HOME": str(self.home)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
-        )
+        done = typed_at_home(self.home, *arguments, seconds=_SECONDS)
         return done.returncode, done.stdout
 
     def page(self) -> str:

@@ -11,8 +11,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.support.processes import free_port, listens, python, wait_for
+from tests.support.processes import free_port, listens, wait_for
 from tests.support.repository import Repository
+from tests.support.typed import typed_at_home
 
 PAGE = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{version}']\n"
 
@@ -33,19 +34,7 @@ class Person:
 
     def hookd(self, *arguments: str, cwd: Path | None = None, status: int = 0) -> str:
         """Type a command, and return what it prints."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "HOOKD_"))}
-        command = python("-m", "hookd.cli", *arguments)
-        done = subprocess.run(
-            command,
-            cwd=cwd or self.home,
-            env={**kept, "HOME": str(self.home)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=180,
-            check=False,
-        )
+        done = typed_at_home(self.home, *arguments, cwd=cwd)
         assert (done.returncode, "Traceback" in done.stdout) == (status, False), done.stdout
         return done.stdout
 
