@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from hookd.model.git_hosts import GitHost
 from hookd.model.ids import AppName
 from hookd.model.tables.build import Build, Dependencies, ReleasePhase
-from hookd.model.tables.fields import AbsolutePath, BranchName, Repository, Section
+from hookd.model.tables.fields import AbsolutePath, BranchName, Repository, Section, overlaps
 from hookd.model.tables.files import Ownership, Shared
 from hookd.model.tables.health import Health
 from hookd.model.tables.limits import Limits
@@ -64,7 +64,7 @@ class App(Section):
     def _check_static(self) -> Self:
         for directory in self.site.static.values():
             for shared in (*self.shared.files, *self.shared.directories):
-                if f"{directory}/".startswith(f"{shared}/") or f"{shared}/".startswith(f"{directory}/"):
+                if overlaps(directory, shared):
                     raise ValueError(f"site.static with a directory of the repository, because {shared} is shared")
         return self
 

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from packaging.utils import canonicalize_name
+
 from hookd.model.app import App
 from worker.environment.source import Kind
 
@@ -28,7 +30,7 @@ def packages_of(venv: Path) -> dict[str, str]:
     """Return the packages of an environment with their versions, from the names of their directories."""
     places = [path.name for path in venv.glob("lib/python3.*/site-packages/*.dist-info")]
     found = [match for name in places if (match := _INFO.fullmatch(name))]
-    return {re.sub(r"[-_.]+", "-", match["name"]).lower(): match["version"] for match in found}
+    return {canonicalize_name(match["name"]): match["version"] for match in found}
 
 
 def missing_packages(app: App, venv: Path) -> tuple[str, ...]:

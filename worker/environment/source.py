@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from hookd.model.hint import Hint, HintKind
 from hookd.model.nested import table, texts
-from hookd.model.tables.build import Dependencies
+from hookd.model.tables.build import LOCKS, Dependencies
 from worker.environment.locks import is_local_lock, read_pdm_lock, read_pipfile_lock, reject_editable
 from worker.environment.project import (
     PYPROJECT,
@@ -28,7 +28,6 @@ from worker.environment.requirements import PackageList, read_package_list
 from worker.errors import CommitRefused
 
 Kind = Literal["none", "uv", "pylock", "poetry", "locked", "list", "hashed", "project"]
-LOCKS: Final = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
 DEFAULT_FILES: Final = (*LOCKS, "requirements.txt", PYPROJECT, "setup.cfg", "setup.py")
 _ALLOW_BUILD_HINT: Final = Hint(HintKind.ALLOW_BUILD)
 LOCK_HINTS: Final = {"uv.lock": Hint(HintKind.LOCK_UV), "poetry.lock": Hint(HintKind.EXPORT_POETRY)}

@@ -5,11 +5,11 @@ from typing import Final
 
 from hookd.model.nested import table
 from hookd.model.plan import Finding
+from hookd.model.tables.build import LOCKS
 from units.finders.code.project import Project
 from units.finders.code.requirements import is_for_developers, requirements_files
 from units.finders.found import Found
 
-_LOCKS: Final = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
 _PRODUCTION: Final = ("production", "prod", "server", "deploy", "web", "wsgi", "gunicorn", "heroku")
 _KIN: Final = ("prod", "production", "heroku", "deploy", "base", "common", "main", "app", "requirements")
 _WORKSPACE: Final = re.compile(r"(?m)^\[tool\.uv\.workspace\]")
@@ -18,7 +18,7 @@ _WORKSPACE: Final = re.compile(r"(?m)^\[tool\.uv\.workspace\]")
 def find_dependencies(project: Project) -> Found:
     """Find the list of packages, the most exact first. A project's own file is found at the deployment by itself."""
     names = _extras(project)
-    lock = project.first(*_LOCKS)
+    lock = project.first(*LOCKS)
     if not lock and _has_workspace_lock(project):
         return Found(tuple(names))
     if file := lock or _requirements(project):
