@@ -84,7 +84,9 @@ class OnServer:
     def kept(self) -> str:
         """Return "kept" if a visitor finds what was sent, "lost" if not, and "-" without forms."""
         path, text = self.app.kept
-        return "-" if not text else "kept" if text in self.visitor.read(path) else "lost"
+        if not text:
+            return "-"
+        return "kept" if text in self.visitor.read(path) else "lost"
 
     def push(self, number: int) -> tuple[int, str]:
         """Push commits without a change of files, with their deliveries, and count what visitors missed."""

@@ -63,10 +63,10 @@ def _container_commands(files: Files, dockerfile: Dockerfile) -> tuple[Command, 
         return _expanded(files, command, near, variables)
     rest = command[0].words if command else ()
     if _script(files, entry[0], near):
-        given = (
-            (one,) if one.words[0] != "$@" else read_words(rest) for one in _expanded(files, entry, near, variables)
-        )
-        return _expanded(files, tuple(command for commands in given for command in commands), near, variables)
+        given: list[Command] = []
+        for one in _expanded(files, entry, near, variables):
+            given += read_words(rest) if one.words[0] == "$@" else (one,)
+        return _expanded(files, tuple(given), near, variables)
     return _expanded(files, (replace(entry[0], words=(*entry[0].words, *rest)),), near, variables)
 
 

@@ -52,8 +52,10 @@ def _prefix(values: Values, found: tuple[Module, ast.expr] | None) -> str | None
         return None
     module, expression = found
     value = values.of(module, expression)
+    if value and "://" in value.text and not value.text.startswith("/"):
+        return None
     if value:
-        return value.text if value.text.startswith("/") else f"/{value.text}" if "://" not in value.text else None
+        return f"/{value.text.removeprefix('/')}"
     last = expression.values[-1] if isinstance(expression, ast.JoinedStr) and expression.values else None
     text = text_of(last)
     return f"/{text.removeprefix('/')}" if text else None
