@@ -23,7 +23,7 @@ class RealApp:
 
 
 _PERSON: Final = {"username": "ada", "email": "ada@example.org", "password": "correct-horse"}
-_POSTGRES: Final = "POSTGRES_SERVER=localhost\nPOSTGRES_USER=app\nPOSTGRES_PASSWORD=app\nPOSTGRES_DB=app\n"
+_POSTGRES: Final = "DATABASE_URL=postgresql://app:app@localhost:5432/app\n"
 _FULL_STACK: Final = (
     "PROJECT_NAME=tried\nSECRET_KEY=long-and-random\n"
     "FIRST_SUPERUSER=ada@example.org\nFIRST_SUPERUSER_PASSWORD=correct-horse\n"
@@ -77,7 +77,7 @@ APPS: Final = (
     RealApp(
         "fastapi-realworld",
         "029eb7781c60d5f563ee8990a0cbfb79b244538c",
-        "DATABASE_URL=postgresql://app:app@localhost/app\nSECRET_KEY=long-and-random\n",
+        _POSTGRES + "SECRET_KEY=long-and-random\n",
     ),
     RealApp("full-stack-fastapi", "68adb40d37425f6f8668ec7e5a054500d045e43e", _POSTGRES + _FULL_STACK),
     # Not in the table that hookd was made with: tried last.

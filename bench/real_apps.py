@@ -235,6 +235,7 @@ def booted(suite: str, pythons: Path | None) -> Iterator[Machine]:
         raise SystemExit(obstacle)
     with workplace() as directory, machine(directory / "server", fresh(suite).lower, is_kept=True) as server:
         server.shell(f"apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y {' '.join(_PACKAGES)}")
+        server.shell('npm install --global bun && node "$(npm root --global)/bun/install.js"')
         install(server)
         set_up(server)
         if pythons:

@@ -62,4 +62,4 @@ HEADER_PACKAGES: Final[Mapping[str, str]] = {
 }
 PACKAGES: Final = frozenset({*PROGRAM_PACKAGES.values(), *HEADER_PACKAGES.values()})
 # These come from npm's index.
-NODE_PACKAGES: Final = frozenset({"pnpm", "yarn"})
+NODE_PACKAGES: Final = frozenset({"bun", "pnpm", "yarn"})

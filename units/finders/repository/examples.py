@@ -31,5 +31,6 @@ def _read(files: Files, paths: list[str]) -> dict[str, tuple[str, str]]:
         for number, line in enumerate(files.lines(path), 1):
             if match := _LINE.fullmatch(line.strip()):
                 value = match[2].partition(" #")[0].strip().strip("\"'")
-                found.setdefault(match[1], (value, files.place(path, number)))
+                # One that names others, such as `${POSTGRES_PASSWORD}`, is none by itself.
+                found.setdefault(match[1], ("" if "$" in value else value, files.place(path, number)))
     return found

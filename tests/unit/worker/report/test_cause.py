@@ -68,6 +68,7 @@ INSTALL = "sudo apt-get install"
         ("gitrev", "a release is no git repository", ""),
         ("port", "Address already in use", "sudo ss -ltnp sport = :8123"),
         ("noprogram", "there is no program npm", f"{INSTALL} nodejs npm"),
+        ("nobun", "there is no program bun", "sudo npm install --global bun"),
         ("noexec", "build.sh is not executable", "git update-index --chmod=+x build.sh"),
         ("npm_buildnotfound", "there is no program webpack", ""),
         ("uv_mysql", "Failed to build `mysqlclient==2.2.7`: ", f"{INSTALL} default-libmysqlclient-dev pkg-config"),

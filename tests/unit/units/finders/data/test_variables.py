@@ -81,3 +81,9 @@ def test_debugging_is_turned_off() -> None:
     text = SETTINGS + "import os\nDEBUG = os.getenv('DEBUG', 'True') == 'True'\n"
     variable = variables_of(django(text))["DEBUG"]
     assert (variable.needed, variable.example) == (True, "False")
+
+
+@pytest.mark.parametrize("value", ["postgresql://app:${PASSWORD}@localhost/app", "$HOME/shop.db"])
+def test_value_of_others_is_no_example(value: str) -> None:
+    files = {"app.py": FLASK + "import os\nos.environ['DATABASE_URL']\n", ".env.example": f"DATABASE_URL={value}\n"}
+    assert {one.name: one.example for one in plan_of(files).variables}["DATABASE_URL"] is None
