@@ -235,13 +235,13 @@ def _push(attempt: OnServer | OnThisMachine, pushes: int) -> tuple[int, str]:
 
 
 @contextmanager
-def booted(suite: str, pythons: Path | None) -> Iterator[Machine]:
+def booted(suite: str, pythons: Path | None, prepare: str) -> Iterator[Machine]:
     """Run a server with hookd, and with what its owner has installed. Ends this program where none can boot."""
     if obstacle := can_boot():
         raise SystemExit(obstacle)
     with workplace() as directory, machine(directory / "server", fresh(suite).lower, is_kept=True) as server:
         server.shell(f"apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y {' '.join(_PACKAGES)}")
-        server.shell('npm install --global bun && node "$(npm root --global)/bun/install.js"')
+        server.shell(prepare)
         install(server)
         set_up(server)
         if pythons:
@@ -256,13 +256,14 @@ def main() -> None:
     parser.add_argument("--logs", type=Path, default=Path(tempfile.gettempdir()), help="the directory for their output")
     parser.add_argument("--server", metavar="SUITE", help="a booted Debian of this suite, such as bookworm")
     parser.add_argument("--pythons", type=Path, help="interpreters of the server, as `uv python install` makes them")
+    parser.add_argument("--prepare", default="true", help="a shell command that the server's owner has typed before")
     parser.add_argument("--pushes", type=int, default=1, help="the number of pushes after the first deployment")
     parser.add_argument("names", nargs="*", metavar="NAME")
     given = parser.parse_args()
     given.logs.mkdir(parents=True, exist_ok=True)
     chosen = [app for app in APPS if not given.names or app.name in given.names][: 1 if given.once else None]
     rows = []
-    with booted(given.server, given.pythons) if given.server else nullcontext() as server:
+    with booted(given.server, given.pythons, given.prepare) if given.server else nullcontext() as server:
         for app in chosen:
             source = given.repositories.resolve() / f"{app.name}.git"
             attempt = OnServer(app, server, source) if server else OnThisMachine(app, source)
