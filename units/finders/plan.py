@@ -1,5 +1,6 @@
 """The plan of a repository: keys of the app's file, variables, and remarks for a person."""
 
+import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -24,7 +25,12 @@ from units.finders.web.static import find_static
 _NO_INTERPRETERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-def find_plan(tree: Tree, directory: str | None = None, interpreters: Mapping[str, str] = _NO_INTERPRETERS) -> Plan:
+def find_plan(
+    tree: Tree,
+    directory: str | None = None,
+    interpreters: Mapping[str, str] = _NO_INTERPRETERS,
+    today: datetime.date = datetime.date.min,
+) -> Plan:
     """Find the plan of a repository. `interpreters` are those of the host: the version and the path."""
     if "cookiecutter.json" in tree.paths:
         return Plan("unknown", remarks=("This repository is a template: run cookiecutter on it, and push its output.",))
@@ -37,7 +43,7 @@ def find_plan(tree: Tree, directory: str | None = None, interpreters: Mapping[st
     (project, service) = apps[0]
     service = with_modules(project, service)
     source = "the directory that was named" if directory else "the only directory with an app"
-    parts = [_directory(project, source), service.found, *_all(project, service, interpreters)]
+    parts = [_directory(project, source), service.found, *_all(project, service, interpreters, today)]
     remarks = dict.fromkeys(remark for one in parts for remark in one.remarks)
     return Plan(
         service.kind,
@@ -53,14 +59,14 @@ def _directory(project: Project, source: str) -> Found:
     return Found((Finding("service.directory", project.directory, source),))
 
 
-def _all(project: Project, service: Service, interpreters: Mapping[str, str]) -> list[Found]:
+def _all(project: Project, service: Service, interpreters: Mapping[str, str], today: datetime.date) -> list[Found]:
     """Run the finders. The variables come last, because others know some of them better."""
     release, data = find_release(project, service), find_data(project, service)
     variables = find_variables(project, service, (*service.found.variables, *release.variables, *data.variables))
     processes = find_processes(project, service)
     shared = _shared((service.found, data, processes))
     return [
-        find_dependencies(project),
+        find_dependencies(project, today),
         find_python(project, interpreters),
         find_build(project, service, variables.variables),
         release,
