@@ -74,6 +74,13 @@ class OnServer:
         done = self.shop.machine.run("hookd", *arguments, check=False, timeout=_SECONDS)
         return done.returncode, done.stdout + done.stderr
 
+    def follow(self) -> tuple[int, str]:
+        """Type the way out of a failure, and wait for the next try."""
+        done = self.shop.machine.run("hookd", "app", "edit", self.shop.name, "--set", self.app.way_out, check=False)
+        retry = re.search(r"it is tried again: (\S+)", done.stdout)
+        record = self.shop.ending(retry[1], _SECONDS) if retry else {"status": "not tried", "cause": done.stderr}
+        return int(record["status"] != "succeeded"), f"{done.stdout}{record['cause']}"
+
     def fill(self) -> str:
         """Submit the forms, and return the end of what stands in the way."""
         pages = [self.visitor.submit(*form) for form in self.app.forms]
@@ -130,6 +137,10 @@ class OnThisMachine:
         """Type `hookd up`, and return its status and its output."""
         source = ("--repo", str(self.bare), "--name", "app", "--port", str(self.port))
         return self.hookd("up", *source, "--env-file", str(self.home / "variables"), "--yes", *self.app.options)
+
+    def follow(self) -> tuple[int, str]:
+        """Type the way out of a failure."""
+        return self.hookd("up", "app", "--set", self.app.way_out, "--yes")
 
     def fill(self) -> str:
         """Submit nothing: forms are for servers."""
@@ -212,6 +223,11 @@ def try_app(attempt: OnServer | OnThisMachine, pushes: int, logs: Path) -> tuple
     try:
         status, output = attempt.up()
         seconds = time.monotonic() - started
+        live = "live" if status == 0 else "not live"
+        if status and attempt.app.way_out:
+            status, more = attempt.follow()
+            output += more
+            live = "live by its way out" if status == 0 else live
         if status == 0:
             first = attempt.page()
             kept = attempt.fill()
@@ -220,7 +236,7 @@ def try_app(attempt: OnServer | OnThisMachine, pushes: int, logs: Path) -> tuple
             second = attempt.page() if ended == 0 else "failed"
             kept = attempt.kept() if kept == "kept" else f"{kept} at first"
         (logs / f"{attempt.app.name}.log").write_text(output + attempt.log())
-        live = "live" if first[:1] in ("2", "3", "4") else "not live"
+        live = live if first[:1] in ("2", "3", "4") else "not live"
         return attempt.app.name, live, first, second, kept, f"{seconds:.1f}"
     finally:
         attempt.end()
