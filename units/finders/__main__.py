@@ -1,5 +1,6 @@
 """`python -P -m units.finders REPOSITORY COMMIT [DIRECTORY]`: prints the plan of a commit as JSON."""
 
+import datetime
 import os
 import re
 import resource
@@ -54,7 +55,8 @@ def main(arguments: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
     try:
         with open_tree(Path(repository), commit) as tree:
-            plan = find_plan(tree, rest[0] if rest else None, interpreters(), install_hint())
+            directory, today = rest[0] if rest else None, datetime.date.today()
+            plan = find_plan(tree, directory, interpreters(), today, install_hint())
     except (Unreadable, MemoryError) as error:
         sys.stderr.write(f"{error or 'its files need too much memory'}\n")
         return 1

@@ -1,5 +1,6 @@
 """The plan of a repository: keys of the app's file, variables, and remarks for a person."""
 
+import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -29,6 +30,7 @@ def find_plan(
     tree: Tree,
     directory: str | None = None,
     interpreters: Mapping[str, str] = _NO_INTERPRETERS,
+    today: datetime.date = datetime.date.min,
     install: HintKind = HintKind.INSTALL_PYTHON,
 ) -> Plan:
     """Find the plan of a repository.
@@ -46,7 +48,8 @@ def find_plan(
     (project, service) = apps[0]
     service = with_modules(project, service)
     source = "the directory that was named" if directory else "the only directory with an app"
-    variables, *others = _all(project, service, find_python(project, interpreters, install))
+    packages = [find_dependencies(project, today), find_python(project, interpreters, install)]
+    variables, *others = _all(project, service, packages)
     parts = [_directory(project, source), service.found, *others, variables]
     remarks = dict.fromkeys(remark for one in parts for remark in one.remarks)
     return Plan(
@@ -63,7 +66,7 @@ def _directory(project: Project, source: str) -> Found:
     return Found((Finding("service.directory", project.directory, source),))
 
 
-def _all(project: Project, service: Service, python: Found) -> list[Found]:
+def _all(project: Project, service: Service, packages: list[Found]) -> list[Found]:
     """Run the finders, and return the variables before the others' parts, which know some variables better."""
     release, data = find_release(project, service), find_data(project, service)
     variables = find_variables(project, service, (*service.found.variables, *release.variables, *data.variables))
@@ -71,8 +74,7 @@ def _all(project: Project, service: Service, python: Found) -> list[Found]:
     shared = _shared((service.found, data, processes))
     return [
         variables,
-        find_dependencies(project),
-        python,
+        *packages,
         find_build(project, service, variables.variables),
         release,
         processes,

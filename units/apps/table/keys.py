@@ -1,5 +1,6 @@
 """Keys such as `service.entry` in an app's table, and their values as a person types them."""
 
+import datetime
 import tomllib
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
@@ -39,9 +40,11 @@ def parse_change(change: str) -> tuple[str, Any]:
     if not equals:
         raise Refused([f"{change!r} is not KEY=VALUE, such as health.deadline=60"])
     try:
-        return path, tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return path, text
+    # No key takes TOML's days and times.
+    return path, text if isinstance(value, datetime.date | datetime.time) else value
 
 
 def set_keys(text: str, typed: Iterable[str], values: Mapping[str, Any] | None = None) -> str:

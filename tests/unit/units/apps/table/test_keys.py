@@ -20,6 +20,7 @@ FILE = (
         ("branch=main", ("branch", "main")),
         ('build.commands=[["npm", "ci"]]', ("build.commands", [["npm", "ci"]])),
         ("a=b=c", ("a", "b=c")),
+        ("a.UV_EXCLUDE_NEWER=2022-11-11", ("a.UV_EXCLUDE_NEWER", "2022-11-11")),
     ],
 )
 def test_change_is_toml_or_text(change: str, expected: tuple[str, Any]) -> None:

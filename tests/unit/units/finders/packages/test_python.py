@@ -37,5 +37,5 @@ def test_python_fits_the_host(files: dict[str, str], version: str, is_said: bool
 )  # fmt: skip
 @pytest.mark.parametrize("kind", [HintKind.INSTALL_PYTHON, HintKind.INSTALL_OWN_PYTHON])
 def test_install_command_fits_the_host(files: dict[str, str], kind: HintKind) -> None:
-    plan = find_plan(Tree.of({"app.py": FLASK, **files}), None, {"3.11": "/usr/bin/python3.11"}, kind)
+    plan = find_plan(Tree.of({"app.py": FLASK, **files}), None, {"3.11": "/usr/bin/python3.11"}, install=kind)
     assert any(f": {render_hint(Hint(kind, '3.14'), '')}" in remark for remark in plan.remarks)
