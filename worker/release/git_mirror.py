@@ -127,7 +127,8 @@ class BareRepository:
     def write_tree(self, files: Mapping[str, str]) -> str:
         """Write a directory of known files, each a name with its id, and return its id. Raises CommandFailed."""
         tree = self._mirror / "hookd-tree"
-        tree.write_bytes(b"".join(b"100644 %b\0%b" % (name.encode(), bytes.fromhex(files[name])) for name in sorted(files)))
+        rows = (b"100644 %b\0%b" % (name.encode(), bytes.fromhex(files[name])) for name in sorted(files))
+        tree.write_bytes(b"".join(rows))
         try:
             return self._read(self.git.write_tree(tree)).strip()
         finally:
