@@ -33,6 +33,7 @@ from worker.service.drift import (
     stop_indicator,
 )
 from worker.service.health import wait_until_healthy
+from worker.service.listener import find_stranger
 
 # systemctl warns that a stopped service still has sockets. They are intended: visitors wait in them.
 _EXPECTED_OUTPUT: Final = re.compile(
@@ -92,9 +93,13 @@ def verify_health(task: AppTask, name: str, colour: str | None) -> None:
     try:
         wait_until_healthy(task.app.health, colour, task.recorder.line, lambda: _processes(task.app, name))
     except Unhealthy as error:
+        if stranger := find_stranger(task.app):
+            raise Unhealthy(stranger) from None
         if error.is_silent or not (reason := _read_refusal(task, name, colour)):
             raise
         raise Unhealthy(reason) from None
+    if stranger := find_stranger(task.app):
+        raise Unhealthy(stranger)
 
 
 def forget_refusal(task: AppTask, colour: str | None) -> None:
