@@ -12,7 +12,7 @@ import pytest
 from hookd.model.app import App
 from hookd.model.hint import HintKind
 from tests.support.apps import app
-from worker.errors import Fault, Unhealthy
+from worker.errors import Fault, ReleaseKilled, Unhealthy
 from worker.report.cause import health_cause
 from worker.service import manager, serving
 from worker.service.drift import DriftReport, ServiceState, Serving
@@ -83,7 +83,7 @@ def test_strangers_answer_fails_the_check(
     monkeypatch.setattr(manager, "wait_until_healthy", wait)
     known = own_command(f"127.0.0.1:{listen('127.0.0.1')}")
     task: Any = SimpleNamespace(app=known, recorder=SimpleNamespace(line=lambda _: None))
-    with pytest.raises(Unhealthy, match="is held by another user") as caught:
+    with pytest.raises(ReleaseKilled, match="is held by another user") as caught:
         manager.verify_health(task, "shop", None)
     cause = health_cause(str(caught.value), known)
     assert (cause.fault, cause.hint and cause.hint.kind) == (Fault.HOST, HintKind.SHOW_PORT)
