@@ -185,7 +185,7 @@ class ProcessKilled(ProcessFailed):
 
 
 class ReleaseKilled(Unhealthy):
-    """A signal ended or suspended the processes of a release, in both of its starts."""
+    """A signal ended or suspended the processes of a release, in both of its starts, or others hold its port."""
 
 
 class DeploymentFailed(Exception):
