@@ -88,6 +88,11 @@ class Config:
         return self.settings.frozen or self.path.parent / "frozen"
 
     @property
+    def is_own(self) -> bool:
+        """Return True for an app of `hookd up`."""
+        return is_own(self.path)
+
+    @property
     def is_server(self) -> bool:
         """Return True on a host that `hookd setup` made: there Redis asks for passwords."""
         return self.settings.redis.passwords is not None
@@ -97,14 +102,16 @@ class Config:
         return [file.stem for file in _files(self.apps, [], optional=True)]
 
 
-def config_path(given: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path:
+def config_path(given: Path | None = None, environment: Mapping[str, str] = os.environ, *, app: str = "") -> Path:
     """Return the configuration file: `given`, else $HOOKD_CONFIG, else /etc/hookd/hookd.toml.
 
-    Where the last is missing, it is the one of `hookd up`, if this user has only one.
+    Where the last is missing, it is the one that `hookd up` made for `app`, or else the only one of this user.
     """
-    if given is None and not environment.get(VARIABLE) and not DEFAULT.exists() and len(own := own_configs()) == 1:
-        return own[0]
-    return (given or Path(environment.get(VARIABLE) or DEFAULT)).absolute()
+    if given is not None or environment.get(VARIABLE) or DEFAULT.exists():
+        return (given or Path(environment.get(VARIABLE) or DEFAULT)).absolute()
+    own = own_configs()
+    named = [path for path in own if path.parent.name == app]
+    return next(iter(named or own), DEFAULT) if named or len(own) == 1 else DEFAULT
 
 
 def own_directory() -> Path:
@@ -115,6 +122,11 @@ def own_directory() -> Path:
 def own_configs() -> list[Path]:
     """Return the configurations that `hookd up` made for this user."""
     return sorted(own_directory().glob("*/hookd.toml"))
+
+
+def is_own(path: Path) -> bool:
+    """Return True for a configuration that `hookd up` made for this user."""
+    return path.parent.parent == own_directory()
 
 
 def load(path: Path, *, only: str | None = None) -> Config:

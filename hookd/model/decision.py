@@ -52,6 +52,10 @@ class Assessment(BaseModel, frozen=True):
     why: str
 
 
+# Before the first deployment, which a person starts.
+NOTHING_DEPLOYED: Final = Assessment(verdict=Verdict.WAITING, why="nothing is deployed yet")
+
+
 class Freeze(BaseModel, frozen=True, extra="forbid"):
     """A person's order to deploy nothing. It has no end if `until` is None."""
 

@@ -20,6 +20,9 @@ PAGE = "def app(environ, start_response):\n    start_response('200 OK', [])\n   
 class Person:
     """A user with a home directory and a repository."""
 
+    # The script that started hookd.
+    typed = ""
+
     def __init__(self, directory: Path) -> None:
         self.home = directory
         self.repository = Repository(directory / "git")
@@ -31,9 +34,10 @@ class Person:
         files = {"wsgi.py": PAGE.replace("{version}", version), "other.py": PAGE.replace("{version}", "other")}
         return self.repository.commit_and_push({**files, "requirements.txt": "gunicorn\n"}, version)
 
-    def hookd(self, *arguments: str, cwd: Path | None = None, status: int = 0) -> str:
-        """Type a command, and return what it prints."""
+    def hookd(self, *arguments: str, cwd: Path | None = None, status: int | None = 0) -> str:
+        """Type a command, and return what it prints. A `status` of None is any."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "HOOKD_"))}
+        kept |= {"HOOKD_TYPED": self.typed} if self.typed else {}
         command = python("-m", "hookd.cli", *arguments)
         done = subprocess.run(
             command,
@@ -46,7 +50,7 @@ class Person:
             timeout=180,
             check=False,
         )
-        assert (done.returncode, "Traceback" in done.stdout) == (status, False), done.stdout
+        assert "Traceback" not in done.stdout and status in (None, done.returncode), done.stdout
         return done.stdout
 
     def page(self) -> str:
@@ -90,6 +94,27 @@ def test_one_command_makes_a_site(person: Person) -> None:
     assert not listens(person.port)
     assert list((person.home / ".hookd").iterdir()) == []
     assert left_processes(person) == []
+
+
+def test_apps_side_by_side(person: Person) -> None:
+    """Mend a failed first deployment with a commit, and find each app by its name."""
+    work = person.repository.work
+    person.repository.commit_and_push({"wsgi.py": "def app(:\n"}, "a broken first commit")
+    failed = person.hookd("up", "--entry", "wsgi:app", "--name", "blog", "--health", "/", "--yes", cwd=work, status=1)
+    assert "SyntaxError" in failed
+    person.hookd("up", "--entry", "wsgi:app", "--name", "shop", "--health", "/", "--yes", cwd=work, status=1)
+    assert "is quarantined" in person.hookd("status", "blog")
+    asked = person.hookd("status", status=2)
+    assert "there are several apps: blog, shop" in asked and "next: hookd status blog" in asked
+    for command in ("why", "doctor", "logs"):
+        assert "blog" in person.hookd(command, "blog", status=None)
+    assert "there are: blog, shop" in person.hookd("deploy", "nobody", status=2)
+    person.commit("mended")
+    wait_for(lambda: "deployed none" not in person.hookd("status", "shop"), 60, "the mended commit")
+    check_server_commands(person)
+    check_stopped(person)
+    for name in ("blog", "shop"):
+        person.hookd("down", name, "--purge", "--yes")
 
 
 def kill_circus(person: Person) -> None:
