@@ -15,7 +15,7 @@ import click
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
 
 from hookd import freezes
-from hookd.commands import edit_command, start_command
+from hookd.commands import edit_command, start_command, up_command
 from hookd.config import (
     DEFAULT,
     INSTALLED,
@@ -42,6 +42,9 @@ Command = Callable[..., Any]
 _APP_PARAMETERS: Final = ("app", "deployment", "apps")
 # A call of hookd at the start of a command line, or after another command.
 _HOOKD: Final = re.compile(r"(?:^|; )(?:sudo )?hookd (?!-)")
+_OWN_HOOKD: Final = re.compile(r"(^|; )hookd ")
+# The script by which a person started hookd, because `hookd` may not be on the PATH.
+_SCRIPT: Final = "HOOKD_TYPED"
 
 
 def print_line(text: str, *, err: bool = False, **style: Any) -> None:
@@ -68,12 +71,17 @@ def fail(message: str, *, hint: str | None = None, status: int = USAGE) -> NoRet
 
 
 def keep_config(command: str) -> str:
-    """Add a chosen configuration to a command of hookd: the typed one, or $HOOKD_CONFIG, which sudo drops."""
+    """Add a chosen configuration to a command of hookd: the typed one, or $HOOKD_CONFIG, which sudo drops.
+
+    A person who started hookd by the script `run` types the next command in the same form.
+    """
     context = click.get_current_context(silent=True)
     typed = context.find_root().obj if context else None
     path = config_path(typed) if typed or command.startswith("sudo ") else DEFAULT
     option = "" if path == DEFAULT else f"--config {shlex.quote(str(path))} "
-    return _HOOKD.sub(lambda found: found[0] + option, command) if option else command
+    command = _HOOKD.sub(lambda found: found[0] + option, command) if option else command
+    script = os.environ.get(_SCRIPT)
+    return _OWN_HOOKD.sub(rf"\1{shlex.quote(script)} hookd ", command) if script else command
 
 
 def fail_config(error: ConfigError) -> NoReturn:
@@ -142,7 +150,7 @@ def typed_config() -> Path:
     End the command if several fit.
     """
     context = click.get_current_context()
-    given, app = context.find_root().obj, _typed_app(context)
+    given, app = context.find_root().obj, typed_app(context)
     path = config_path(given, app=app)
     if given is None and path == DEFAULT and not path.exists() and (own := own_configs()):
         names = [config.parent.name for config in own]
@@ -153,7 +161,7 @@ def typed_config() -> Path:
     return path
 
 
-def _typed_app(context: click.Context) -> str:
+def typed_app(context: click.Context) -> str:
     """Return the app that a command names, or the app of a deployment that it names, or ""."""
     typed = next((context.params[name] for name in _APP_PARAMETERS if context.params.get(name)), "")
     text = str(typed[0] if isinstance(typed, tuple) else typed)
@@ -180,6 +188,8 @@ def describe_redis_error(error: RedisError | Contention, config: Config) -> tupl
         case TimeoutError():
             text = no_answer(config.settings.redis.url)
             hint = start_command("redis", config) if config.is_server else "pgrep -fl 'redis|valkey'"
+        case ConnectionError() if config.is_own:
+            text, hint = f"{config.path.parent.name} is stopped", up_command(config)
         case ConnectionError():
             text, hint = no_answer(config.settings.redis.url), start_command("redis", config)
     return text, hint

@@ -14,6 +14,8 @@ _KEYS: Final = (
     r"build\.(?:commands|environment)|release\.commands|(?:processes|timers)\.[a-z][a-z0-9-]{0,31}|"
     r"shared\.(?:directories|files)|site\.static|health\.(?:page|status)"
 )
+# Names the top of a repository, where a person types a directory.
+TOP: Final = "."
 _ADDRESS: Final = re.compile(r"127\.0\.0\.1:[1-9]\d{1,4}")
 _MAX_BYTES: Final = 1 << 20
 # A value is checked again where it stands in another one.

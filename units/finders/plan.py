@@ -48,7 +48,7 @@ def find_plan(tree: Tree, directory: str | None = None, interpreters: Mapping[st
 
 
 def _directory(project: Project, source: str) -> Found:
-    if project.directory is None:
+    if not project.directory:
         return Found()
     return Found((Finding("service.directory", project.directory, source),))
 

@@ -2,6 +2,8 @@
 
 import tomllib
 from collections.abc import Iterable, Mapping, MutableMapping
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import tomlkit
@@ -59,6 +61,15 @@ def set_keys(text: str, typed: Iterable[str], values: Mapping[str, Any] | None =
             problems += refused.reasons
     if problems:
         raise Refused(problems)
+    return tomlkit.dumps(document)
+
+
+def without_key(text: str, path: str) -> str:
+    """Return a TOML text without a key such as `service.directory`, if it has it."""
+    document: Any = tomlkit.parse(text)
+    if has_key(document, path):
+        *tables, key = path.split(".")
+        reduce(getitem, tables, document).pop(key)
     return tomlkit.dumps(document)
 
 

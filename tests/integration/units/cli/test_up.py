@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -103,18 +104,48 @@ def test_apps_side_by_side(person: Person) -> None:
     failed = person.hookd("up", "--entry", "wsgi:app", "--name", "blog", "--health", "/", "--yes", cwd=work, status=1)
     assert "SyntaxError" in failed
     person.hookd("up", "--entry", "wsgi:app", "--name", "shop", "--health", "/", "--yes", cwd=work, status=1)
-    assert "is quarantined" in person.hookd("status", "blog")
+    assert "behind head for" in person.hookd("status", "blog")
     asked = person.hookd("status", status=2)
     assert "there are several apps: blog, shop" in asked and "next: hookd status blog" in asked
-    for command in ("why", "doctor", "logs"):
+    for command in ("why", "doctor"):
         assert "blog" in person.hookd(command, "blog", status=None)
     assert "there are: blog, shop" in person.hookd("deploy", "nobody", status=2)
     person.commit("mended")
     wait_for(lambda: "deployed none" not in person.hookd("status", "shop"), 60, "the mended commit")
+    last = person.hookd("status", "shop").partition("\nshop-")[2].split()[0]
+    assert "hookd            succeeded" in person.hookd("logs", f"shop-{last}")
     check_server_commands(person)
     check_stopped(person)
     for name in ("blog", "shop"):
         person.hookd("down", name, "--purge", "--yes")
+
+
+def check_server_commands(person: Person) -> None:
+    """Refuse commands for servers with the one that works here."""
+    home = person.home / ".hookd/blog"
+    for command, instead in {
+        "restart blog": f"hookd up --repo file://{person.repository.work} --name blog",
+        "stop blog": "hookd down blog",
+        "env set blog KEY": f"{home}/variables",
+        "app show blog": f"cat {home}/apps/blog.toml",
+        "secret show blog": f"cat {home}/secrets/blog",
+        "run blog -- flask shell": f"hookd.with_variables {home}/variables",
+    }.items():
+        said = person.hookd(*command.split(), status=2)
+        assert "this command is for servers" in said and instead in said and "sudo" not in said, said
+
+
+def check_stopped(person: Person) -> None:
+    """Name the command that starts a stopped app again, in the form that the person typed."""
+    person.typed = "./run"
+    again = f"next: ./run hookd up --repo file://{person.repository.work} --name blog\n"
+    assert again in person.hookd("down", "blog")
+    for command in ("status", "deploy"):
+        said = person.hookd(command, "blog", status=6)
+        assert "blog is stopped" in said and again in said
+    assert "next: ./run hookd up --name blog\n" in person.hookd("status", "blog", cwd=person.repository.work, status=6)
+    assert again.removeprefix("next: ") in person.hookd("doctor", "blog", status=None)
+    person.typed = ""
 
 
 def kill_circus(person: Person) -> None:
@@ -128,9 +159,34 @@ def left_processes(person: Person) -> list[str]:
     return done.stdout.splitlines()
 
 
+def test_used_port_is_refused(person: Person) -> None:
+    """Refuse a port before anything is written, and an app's port that another program took meanwhile."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        for options in (("--yes",), ("--dry-run",)):
+            said = person.hookd("up", "--port", str(port), *options, cwd=person.repository.work, status=2)
+            assert f"port {port} is in use" in said and "next: hookd up --port" in said
+        assert list((person.home / ".hookd").glob("*")) == []
+        person.hookd(
+            "up",
+            "--entry",
+            "wsgi:app",
+            "--set",
+            f"service.listen=127.0.0.1:{port}",
+            "--yes",
+            cwd=person.repository.work,
+            status=2,
+        )
+    assert not (person.home / ".hookd/work/circus.pid").exists()
+    other_source = person.hookd("up", "--repo", person.repository.url, "--name", "work", status=2)
+    assert "is an app of another repository" in other_source and "--name work-2" in other_source
+    person.hookd("down", "work", "--purge", "--yes")
+
+
 def test_checkout_deploys_its_own_commits(person: Person) -> None:
     work = person.repository.work
     assert "wsgi:app" in person.hookd("up", "--dry-run", cwd=work)
+    assert "wsgi:app" in person.hookd("up", "--dry-run", "--directory", "./", cwd=work)
     assert f"file://{work}" in person.hookd("up", "--dry-run", cwd=work / ".git")
 
 
