@@ -149,7 +149,7 @@ def _next_command(app: App, view: AppStatus, freeze: Freeze | None, last: Deploy
     if mending := _mending_command(view, last):
         return mending
     if view.lag:
-        return remedy(view.lag.verdict, view.app)
+        return remedy(view.lag.verdict, view.app, needs_fix=view.lag.needs_fix)
     if view.pinned_commit:
         return remedy(Verdict.PINNED, view.app)
     if view.healthy is False:

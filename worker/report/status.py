@@ -157,7 +157,7 @@ def compute_lag(
         return None
     continues = earlier.lag is not None and earlier.deployed_commit == commit
     since = earlier.lag.since if earlier.lag is not None and continues else now
-    return Lag(commits=commits, since=since, verdict=reason.verdict, why=reason.why)
+    return Lag(**reason.model_dump(), commits=commits, since=since)
 
 
 def _with_lag(status: AppStatus, state: AppState, head: str | None, reason: LagReason, earlier: AppStatus) -> AppStatus:

@@ -9,6 +9,8 @@ from typing import Any
 import tomlkit
 
 from hookd.http_probe import with_page
+from hookd.model.app import App
+from hookd.model.tables.spelling import takes_text
 from units.system.errors import Refused
 
 
@@ -35,15 +37,20 @@ def set_key(table: MutableMapping[str, Any], path: str, value: Any, new_table: A
 
 
 def parse_change(change: str) -> tuple[str, Any]:
-    """Return key and value of KEY=VALUE. A value is TOML, other text is a string. Raises Refused."""
+    """Return key and value of KEY=VALUE. Raises Refused.
+
+    A value is TOML, and other text is a string. So is a number for a key that takes no numbers, such as a version.
+    """
     path, equals, text = change.partition("=")
     path = path.strip()
     if not equals:
         raise Refused([f"{change!r} is not KEY=VALUE, such as health.deadline=60"])
     try:
-        return path, tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return path, text
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return path, text.strip() if is_number and takes_text(App, path.split(".")) else value
 
 
 def set_keys(text: str, typed: Iterable[str], values: Mapping[str, Any] | None = None) -> str:

@@ -104,7 +104,8 @@ def test_apps_side_by_side(person: Person) -> None:
     failed = person.hookd("up", "--entry", "wsgi:app", "--name", "blog", "--health", "/", "--yes", cwd=work, status=1)
     assert "SyntaxError" in failed
     person.hookd("up", "--entry", "wsgi:app", "--name", "shop", "--health", "/", "--yes", cwd=work, status=1)
-    assert "behind head for" in person.hookd("status", "blog")
+    status = person.hookd("status", "blog")
+    assert "behind head for" in status and "next: push a fix" in status
     asked = person.hookd("status", status=2)
     assert "there are several apps: blog, shop" in asked and "next: hookd status blog" in asked
     for command in ("why", "doctor"):

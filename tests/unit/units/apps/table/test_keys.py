@@ -20,6 +20,13 @@ FILE = (
         ("branch=main", ("branch", "main")),
         ('build.commands=[["npm", "ci"]]', ("build.commands", [["npm", "ci"]])),
         ("a=b=c", ("a", "b=c")),
+        ("dependencies.python=3.12", ("dependencies.python", "3.12")),
+        ("dependencies.python=3.10", ("dependencies.python", "3.10")),
+        ("build.environment.LEVEL=2", ("build.environment.LEVEL", "2")),
+        ("branch=2", ("branch", "2")),
+        ("nowhere.key=2", ("nowhere.key", 2)),
+        ("health.status=200", ("health.status", 200)),
+        ("branch=true", ("branch", True)),
     ],
 )
 def test_change_is_toml_or_text(change: str, expected: tuple[str, Any]) -> None:
