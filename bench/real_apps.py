@@ -35,6 +35,7 @@ from tests.support.server.servers import fresh
 from tests.support.server.shop import Shop, install, set_up
 from tests.support.server.visitors import visitors
 from tests.support.server.web import ask
+from tests.support.typed import typed_at_home
 
 _SECONDS: Final = 900
 _BRANCH: Final = "as-tried"
@@ -74,8 +75,15 @@ class OnServer:
         done = self.shop.machine.run("hookd", *arguments, check=False, timeout=_SECONDS)
         return done.returncode, done.stdout + done.stderr
 
+    def follow(self) -> tuple[int, str]:
+        """Type the way out of a failure, and wait for the next try."""
+        done = self.shop.machine.run("hookd", "app", "edit", self.shop.name, "--set", self.app.way_out, check=False)
+        retry = re.search(r"it is tried again: (\S+)", done.stdout)
+        record = self.shop.ending(retry[1], _SECONDS) if retry else {"status": "not tried", "cause": done.stderr}
+        return int(record["status"] != "succeeded"), f"{done.stdout}{record['cause']}"
+
     def fill(self) -> str:
-        """Submit the forms, and return the end of what stands in the way."""
+        """Submit the forms, and return as `kept` does."""
         pages = [self.visitor.submit(*form) for form in self.app.forms]
         self.answers = "\n".join(pages)
         return self.kept()
@@ -83,7 +91,9 @@ class OnServer:
     def kept(self) -> str:
         """Return "kept" if a visitor finds what was sent, "lost" if not, and "-" without forms."""
         path, text = self.app.kept
-        return "-" if not text else "kept" if text in self.visitor.read(path) else "lost"
+        if not text:
+            return "-"
+        return "kept" if text in self.visitor.read(path) else "lost"
 
     def push(self, number: int) -> tuple[int, str]:
         """Push commits without a change of files, with their deliveries, and count what visitors missed."""
@@ -127,9 +137,15 @@ class OnThisMachine:
         (home / "variables").write_text(app.variables)
 
     def up(self) -> tuple[int, str]:
-        """Type `hookd up`, and return its status and its output."""
-        source = ("--repo", str(self.bare), "--name", "app", "--port", str(self.port))
-        return self.hookd("up", *source, "--env-file", str(self.home / "variables"), "--yes", *self.app.options)
+        """Type `hookd up` for a new app, and return its status and its output."""
+        return self._up("--port", str(self.port), "--env-file", str(self.home / "variables"))
+
+    def _up(self, *more: str) -> tuple[int, str]:
+        return self.hookd("up", "--repo", str(self.bare), "--name", "app", "--yes", *self.app.options, *more)
+
+    def follow(self) -> tuple[int, str]:
+        """Type the way out of a failure."""
+        return self.hookd("up", "app", "--set", self.app.way_out, "--yes")
 
     def fill(self) -> str:
         """Submit nothing: forms are for servers."""
@@ -141,22 +157,11 @@ class OnThisMachine:
         """Push commits without a change of files, and type `hookd up` again."""
         for _ in range(number):
             push_empty(lambda *words: _git(self.bare, *words))
-        return self.up()
+        return self._up()
 
     def hookd(self, *arguments: str) -> tuple[int, str]:
         """Type a command of hookd as a person without a terminal."""
-        command = [sys.executable, "-P", "-m", "hookd.cli", *arguments]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "HOOKD_"))}
-        done = subprocess.run(
-            command,
-            env={**kept, "HOME": str(self.home)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
-        )
+        done = typed_at_home(self.home, *arguments, seconds=_SECONDS)
         return done.returncode, done.stdout
 
     def page(self) -> str:
@@ -212,6 +217,11 @@ def try_app(attempt: OnServer | OnThisMachine, pushes: int, logs: Path) -> tuple
     try:
         status, output = attempt.up()
         seconds = time.monotonic() - started
+        live = "live" if status == 0 else "not live"
+        if status and attempt.app.way_out:
+            status, more = attempt.follow()
+            output += more
+            live = "live by its way out" if status == 0 else live
         if status == 0:
             first = attempt.page()
             kept = attempt.fill()
@@ -220,7 +230,7 @@ def try_app(attempt: OnServer | OnThisMachine, pushes: int, logs: Path) -> tuple
             second = attempt.page() if ended == 0 else "failed"
             kept = attempt.kept() if kept == "kept" else f"{kept} at first"
         (logs / f"{attempt.app.name}.log").write_text(output + attempt.log())
-        live = "live" if first[:1] in ("2", "3", "4") else "not live"
+        live = live if first[:1] in ("2", "3", "4") else "not live"
         return attempt.app.name, live, first, second, kept, f"{seconds:.1f}"
     finally:
         attempt.end()
@@ -235,13 +245,13 @@ def _push(attempt: OnServer | OnThisMachine, pushes: int) -> tuple[int, str]:
 
 
 @contextmanager
-def booted(suite: str, pythons: Path | None) -> Iterator[Machine]:
+def booted(suite: str, pythons: Path | None, prepare: str) -> Iterator[Machine]:
     """Run a server with hookd, and with what its owner has installed. Ends this program where none can boot."""
     if obstacle := can_boot():
         raise SystemExit(obstacle)
     with workplace() as directory, machine(directory / "server", fresh(suite).lower, is_kept=True) as server:
         server.shell(f"apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y {' '.join(_PACKAGES)}")
-        server.shell('npm install --global bun && node "$(npm root --global)/bun/install.js"')
+        server.shell(prepare)
         install(server)
         set_up(server)
         if pythons:
@@ -256,13 +266,14 @@ def main() -> None:
     parser.add_argument("--logs", type=Path, default=Path(tempfile.gettempdir()), help="the directory for their output")
     parser.add_argument("--server", metavar="SUITE", help="a booted Debian of this suite, such as bookworm")
     parser.add_argument("--pythons", type=Path, help="interpreters of the server, as `uv python install` makes them")
+    parser.add_argument("--prepare", default="true", help="a shell command that the server's owner has typed before")
     parser.add_argument("--pushes", type=int, default=1, help="the number of pushes after the first deployment")
     parser.add_argument("names", nargs="*", metavar="NAME")
     given = parser.parse_args()
     given.logs.mkdir(parents=True, exist_ok=True)
     chosen = [app for app in APPS if not given.names or app.name in given.names][: 1 if given.once else None]
     rows = []
-    with booted(given.server, given.pythons) if given.server else nullcontext() as server:
+    with booted(given.server, given.pythons, given.prepare) if given.server else nullcontext() as server:
         for app in chosen:
             source = given.repositories.resolve() / f"{app.name}.git"
             attempt = OnServer(app, server, source) if server else OnThisMachine(app, source)

@@ -86,7 +86,7 @@ def _remove_last(manifest: Manifest, echo: Echo, *, dry_run: bool) -> None:
         echo(f"- remove     {path}")
     if dry_run:
         return
-    for directory in (layout.ENVIRONMENTS, layout.ETC):  # An earlier hookd may have left them for its variables.
+    for directory in (layout.ENVIRONMENTS, layout.ETC):  # An earlier uninstallation may have left them for variables.
         disk.remove_empty(directory)
     run(("rm", "-rf", "--one-file-system", "--", *paths))
     echo("hookd is gone from this host")

@@ -141,3 +141,12 @@ def main(context: click.Context, path: Path | None) -> None:
     """Turn git pushes into running releases on a plain Linux server."""
     context.obj = path
     context.color = False if os.environ.get("NO_COLOR") else None
+
+
+def exit_status(*arguments: str) -> int:
+    """Run a command of hookd in this process, and return its exit status."""
+    try:
+        main(list(arguments), prog_name="hookd")
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0

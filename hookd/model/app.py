@@ -1,14 +1,14 @@
 """apps/<app>.toml: the configuration of one app. No value comes from a push."""
 
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
 from hookd.model.git_hosts import GitHost
 from hookd.model.ids import AppName
 from hookd.model.tables.build import Build, Dependencies, ReleasePhase
-from hookd.model.tables.fields import AbsolutePath, BranchName, Repository, Section
+from hookd.model.tables.fields import AbsolutePath, BranchName, Repository, Section, overlaps
 from hookd.model.tables.files import Ownership, Shared
 from hookd.model.tables.health import Health
 from hookd.model.tables.limits import Limits
@@ -16,9 +16,6 @@ from hookd.model.tables.processes import Process, ProcessName, Timer, expected_p
 from hookd.model.tables.repository import Checkout, Paths, Reconcile
 from hookd.model.tables.service import COLOURS, Colour, Service
 from hookd.model.tables.site import Site
-
-# Keys of `build` in older catalogues for what is `release.commands` now.
-_OLD_COMMANDS: Final = frozenset({"before_switch", "release_commands"})
 
 
 class App(Section):
@@ -51,17 +48,6 @@ class App(Section):
     reconcile: Reconcile = Reconcile()
     limits: Limits = Limits()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _move_old_keys(cls, table: Any) -> Any:
-        """Read the release commands of older catalogues, which are a part of the table `build` there."""
-        build = table.get("build") if isinstance(table, dict) else None
-        if not isinstance(build, dict) or _OLD_COMMANDS.isdisjoint(build) or "release" in table:
-            return table
-        kept = {key: value for key, value in build.items() if key not in _OLD_COMMANDS}
-        commands = next(value for key, value in build.items() if key in _OLD_COMMANDS)
-        return {**table, "build": kept, "release": {"commands": commands}}
-
     @model_validator(mode="after")
     def _check_colours(self) -> Self:
         if (self.service.handover == "blue-green") != ("{colour}" in self.health.url):
@@ -78,7 +64,7 @@ class App(Section):
     def _check_static(self) -> Self:
         for directory in self.site.static.values():
             for shared in (*self.shared.files, *self.shared.directories):
-                if f"{directory}/".startswith(f"{shared}/") or f"{shared}/".startswith(f"{directory}/"):
+                if overlaps(directory, shared):
                     raise ValueError(f"site.static with a directory of the repository, because {shared} is shared")
         return self
 

@@ -43,6 +43,11 @@ def is_branch(text: str) -> bool:
     return 0 < len(text) <= 200 and _BRANCH_FORBIDDEN.search(text) is None
 
 
+def slug(text: str) -> str:
+    """Return a text as a name of an app or a process, which may turn out empty or begin with a digit."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:32].rstrip("-")
+
+
 def new_deployment_id(app: str, at: datetime) -> str:
     """Return a unique id that sorts by time within an app, because RQ orders equally old jobs by id."""
     return f"{app}-{at:%Y%m%dT%H%M%S}{at.microsecond // 1000:03d}-{secrets.token_hex(3)}"

@@ -74,7 +74,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that was found. Several `directories` fit and none was named if there are any, and nothing else then."""
+    """Everything found. With `directories` a person must name one, and there are no findings."""
 
     __pydantic_config__ = _STRICT
 

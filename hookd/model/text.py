@@ -40,4 +40,6 @@ def format_duration(time: timedelta) -> str:
     minutes = seconds // 60
     if seconds < 120:
         return f"{seconds} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"

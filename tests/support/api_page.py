@@ -24,10 +24,8 @@ def routes() -> dict[tuple[str, str], Route]:
 def _answers(text: str) -> dict[int, tuple[str, ...]]:
     """Parse `202 Accepted, 200 Accepted or Ignored, 400`. An error needs no object."""
     found = re.findall(r"(\d{3})((?: [A-Z]\w+(?: or [A-Z]\w+)*)?)", text)
-    return {
-        int(status): ("Error",) if int(status) >= 400 else tuple(objects.strip().split(" or ")) if objects else ()
-        for status, objects in found
-    }
+    good = {int(status): tuple(filter(None, objects.strip().split(" or "))) for status, objects in found}
+    return {status: ("Error",) if status >= 400 else objects for status, objects in good.items()}
 
 
 def fields() -> dict[str, set[str]]:

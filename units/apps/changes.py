@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import tomlkit
-
 from hookd.files.ownership.policies import GROUP_READABLE, OWNER_READABLE, PRIVATE, WORLD_READABLE, WRITABLE
 from hookd.model.app import App
 from hookd.model.tables.service import COLOURS
 from hookd.model.units.phases import phases_of
 from hookd.model.units.processes import all_processes, timer_units
 from units.apps.accounts.users import account_changes
+from units.apps.table.own_file import file_text
 from units.changes.change import (
     DAEMON_RELOAD,
     RESTART_RECEIVER,
@@ -49,12 +48,8 @@ class InitialContents:
 
 
 def app_toml(name: str, table: Mapping[str, Any]) -> str:
-    """Return the text of an app's file."""
-    document = tomlkit.document()
-    document.add(tomlkit.comment(_HEADER.format(name=name)))
-    for key, value in table.items():
-        document.add(key, value)
-    return tomlkit.dumps(document)
+    """Return the text of an app's file on a server."""
+    return file_text(_HEADER.format(name=name), table)
 
 
 def app_changes(app: App, toml: str, initial: InitialContents, files: tuple[File | Link, ...]) -> Changes:

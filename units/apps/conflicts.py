@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from hookd.commands import edit_command
 from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
 from hookd.model.tables.service import COLOURS
@@ -18,13 +19,13 @@ from units.apps.table.credentials import credential_conflicts
 from units.changes.manifest import Manifest
 from units.render.app import health_socket, listen_address
 from units.system import disk, layout
-from units.system.errors import Refused
+from units.system.errors import Reason, Refused
 from units.system.nginx_config import server_names
 from units.system.run import CommandFailed, run, succeeds
 
 # Units that exist during an adoption.
 _TEMPORARY: Final = ("interim", "trial")
-_OTHER_NAME: Final = "\n    next: sudo hookd app add NAME --repo URL"
+_OTHER_NAME: Final = "sudo hookd app add NAME --repo URL"
 # No path of an app may lie in one of these or contain one. Root and the worker write, own and read an app's paths.
 _SYSTEM_PATHS: Final = (
     *map(Path, "/bin /boot /dev /etc /lib /lib32 /lib64 /proc /root /run /sbin /sys /usr /var/lib/dpkg".split()),
@@ -36,7 +37,7 @@ def add_conflicts(app: App, catalogue: Catalogue, manifest: Manifest, protocols:
     """Return the problems of a new app. `protocols` are git's on this host."""
     known = catalogue.get(app.name)
     if known is not None and known != app:
-        yield f"the app {app.name} exists\n    next: sudo hookd app edit {app.name}"
+        yield str(Reason(f"the app {app.name} exists", f"sudo hookd app edit {app.name}"))
         return
     yield from _catalogue_conflicts(app, catalogue, protocols)
     yield from _unit_conflicts(app, manifest)
@@ -90,7 +91,7 @@ def _unit_conflicts(app: App, manifest: Manifest) -> Iterable[str]:
     made = units_of(app) if app.service.units == "hookd" else ()
     for unit in dict.fromkeys((*made, *units_of_phases(app), *units_beside(app))):
         if not manifest.has("file", str(layout.SYSTEMD / unit)) and succeeds(("systemctl", "cat", "--", unit)):
-            yield f"the unit {unit} exists\n    next: sudo hookd app adopt DIRECTORY"
+            yield str(Reason(f"the unit {unit} exists", "sudo hookd app adopt DIRECTORY"))
 
 
 def _schedule_conflicts(app: App) -> Iterator[str]:
@@ -105,7 +106,7 @@ def earlier_variables(name: str, variables: str | None) -> Iterator[str]:
     path = layout.app_environment(name)
     found = (disk.read(path) or b"").decode(errors="replace").strip()
     if variables is not None and found not in ("", variables.strip(), VARIABLES.format(name=name).strip()):
-        yield f"{path} holds other variables already\n    next: sudo mv {path} {path}.old"
+        yield str(Reason(f"{path} holds other variables already", f"sudo mv {path} {path}.old"))
 
 
 def domain_conflicts(domain: str | None, others: Iterable[App], own: str) -> Iterable[str]:
@@ -121,7 +122,7 @@ def domain_conflicts(domain: str | None, others: Iterable[App], own: str) -> Ite
         # An existing site was compared before, and may itself be the mistake.
         is_foreign = disk.status(layout.ENABLED_SITES / own) is None or f" {layout.OWN_SITES}/" in error.output
         if shutil.which("nginx") and is_foreign:
-            yield f"nginx rejects its configuration: {error}\n    next: sudo nginx -t"
+            yield str(Reason(f"nginx rejects its configuration: {error}", "sudo nginx -t"))
         return
     if domain in server_names(printed, without=own):
         yield f"{domain} is served already by a site below {layout.NGINX}"
@@ -136,18 +137,18 @@ def _directory_conflicts(app: App, manifest: Manifest) -> Iterable[str]:
             continue
         found = disk.status(path)
         if found is not None and (not path.is_dir() or any(path.iterdir())):
-            yield f"{path} ({key}) exists and is not empty\n    next: sudo mv {path} {path}.old"
+            yield str(Reason(f"{path} ({key}) exists and is not empty", f"sudo mv {path} {path}.old"))
 
 
 def app_conflicts(app: App, others: Iterable[App], protocols: tuple[str, ...]) -> Iterator[str]:
     """Return the reserved values of an app, and those that another app has."""
     if app.name == "hookd" or app.name.startswith("hookd-"):
-        yield f"{app.name}: the name is reserved for hookd's own units{_OTHER_NAME}"
+        yield str(Reason(f"{app.name}: the name is reserved for hookd's own units", _OTHER_NAME))
     scheme, separator, _ = app.repository.partition("://")
     used = scheme if separator else "ssh"
     if used not in protocols:
         edit = f"sudoedit {layout.CONFIG}  # worker.git_protocols"
-        yield f"repository: git may not use {used} here, only {', '.join(protocols)}\n    next: {edit}"
+        yield str(Reason(f"repository: git may not use {used} here, only {', '.join(protocols)}", edit))
     yield from ownership_conflicts(app.ownership)
     yield from map(str, credential_conflicts(app))
     for name in sorted(app.services & frozenset(app.service.restart_also)):
@@ -158,7 +159,7 @@ def app_conflicts(app: App, others: Iterable[App], protocols: tuple[str, ...]) -
         yield f"{unit} would be the unit of a process or timer, and the app's own: choose another name"
     for other in others:
         for unit in sorted(_units(app) & _units(other)):
-            yield f"{app.name} and {other.name}: both would have the unit {unit}{_OTHER_NAME}"
+            yield str(Reason(f"{app.name} and {other.name}: both would have the unit {unit}", _OTHER_NAME))
         for place in sorted(_sockets(app) & _sockets(other)):
             yield f"{app.name} and {other.name}: both would listen on {place}"
 
@@ -177,7 +178,7 @@ def _variables_path_conflicts(app: App) -> Iterator[str]:
     own, service = layout.app_environment(app.name), app.service
     is_systemd, file = app.uses_systemd, service.environment_file
     if file and is_systemd and not file.is_relative_to(own.parent):
-        yield f"service.environment_file: systemd reads {file} as root, use {own}\n    next: sudoedit {own}"
+        yield str(Reason(f"service.environment_file: systemd reads {file} as root, use {own}", edit_command(str(own))))
     builds = app.build.environment_file
     if builds and not builds.is_relative_to(own.parent) and _is_system_path(builds):
         yield f"build.environment_file: {builds} belongs to the system, unlike {layout.build_environment(app.name)}"

@@ -110,18 +110,18 @@ def edit(server: Server, old: App, table: Mapping[str, Any], toml: str, echo: Ec
     found = edit_conflicts(old, app, server.catalogue, server.manifest, server.host.git_protocols)
     changes = _checked_changes(server, app, toml, InitialContents(new_secret()), found)
     scope = layout.app_scope(app.name)
-    with _moved(server, old, app, Installer(server.manifest, scope, echo, dry_run=dry_run)):
+    installer = Installer(server.manifest, scope, echo, dry_run=dry_run)
+    with _moved(server, old, app, installer):
         _apply(server, app, changes, echo, dry_run=dry_run)
     # Nobody starts them any more.
-    Installer(server.manifest, scope, echo, dry_run=dry_run).apply(tuple(end_commands(old, app)))
+    installer.apply(tuple(end_commands(old, app)))
     release_accounts(server.manifest, scope, server.with_app(app).apps, echo, dry_run=dry_run)
-    installer = Installer(server.manifest, scope, echo, dry_run=dry_run)
     obsolete = installer.obsolete_files(changes)
     others = {*possible_units_of_phases(old), *units_beside(old)}
     serving = [path for path in obsolete if path.parent == layout.SYSTEMD and path.name not in others]
     other_units = old.service.handover != app.service.handover or bool(serving) or _has_single_process(app)
     if obsolete and (dry_run or not other_units):
-        installer.apply((*map(Absent, obsolete), *_reload_commands()))
+        installer.apply((*map(Absent, obsolete), *_forget_commands()))
     return other_units
 
 
@@ -180,7 +180,7 @@ def finish_edit(server: Server, app: App, echo: Echo) -> None:
         *((Run(("systemctl", "stop", *stop), "no longer part of the app", seconds=seconds),) if stop else ()),
         *((Run(("systemctl", "disable", "--quiet", *templates), "no longer with the host"),) if templates else ()),
         *map(Absent, obsolete),
-        *_reload_commands(),
+        *_forget_commands(),
         *(Run(("systemctl", "restart", unit), "it starts the colour that serves", seconds=seconds) for unit in parent),
     ]
     installer.apply(tuple(changes))
@@ -211,7 +211,7 @@ def remove(
         # The command can be repeated as long as these exist.
         last = [path for path in files if path in (layout.app_file(name), layout.app_secret(name))]
         first = (Absent(path) for path in files if path not in last)
-        installer.apply((*stop_commands([app], server.manifest), *first, *_reload_commands()))
+        installer.apply((*stop_commands([app], server.manifest), *first, *_forget_commands()))
         without = host_changes(server.host, server.without_app(name))
         Installer(server.manifest, HOST, echo, dry_run=dry_run).apply(without)
         if not dry_run:
@@ -223,14 +223,15 @@ def remove(
     # The secret goes last, so that an interrupted removal can be repeated.
     secret = layout.app_secret(name)
     others = [path for path in (*last, layout.FROZEN / name) if path != secret]
-    installer.apply((*map(Absent, others), *_reload_commands(), *(Absent(path) for path in last if path == secret)))
+    installer.apply((*map(Absent, others), *_forget_commands(), *(Absent(path) for path in last if path == secret)))
     installer.disown(variables)
     domain = app.site.domain if app else None
     own = (layout.own_site(name), *((layout.CERTIFICATES / domain,) if domain else ()))
     return [*stays, *variables, *filter(disk.status, own)]
 
 
-def _reload_commands() -> Changes:
+def _forget_commands() -> Changes:
+    """Build the commands that make systemd, nginx and the receiver forget what is removed."""
     return (
         Run(DAEMON_RELOAD, "systemd forgets the units", after=(layout.SYSTEMD,)),
         Run(("systemctl", "reload-or-restart", "nginx.service"), "nginx forgets the site", after=(layout.NGINX,)),

@@ -15,7 +15,6 @@ from units.apps.running.lock import app_lock
 from units.changes.apply import Installer
 from units.changes.manifest import Manifest
 from units.system import disk
-from units.system.accounts import find_group
 from units.system.errors import Refused
 
 
@@ -24,14 +23,7 @@ def must_move(old: App, app: App, manifest: Manifest) -> bool:
     if not app.uses_systemd:
         return False
     same = (old.ownership.user, old.ownership.group) == (app.ownership.user, app.ownership.group)
-    return not same or _marker(app) in manifest.pending or _has_other_group(app)
-
-
-def _has_other_group(app: App) -> bool:
-    """Return True for an app of an earlier hookd, whose group was www-data where its file names none."""
-    root, group = disk.status(app.root), find_group(app.ownership.group)
-    is_hookds = app.service.units == "hookd" and app.ownership.policy == "group"
-    return is_hookds and root is not None and (group is None or root.st_gid != group.gr_gid)
+    return not same or _marker(app) in manifest.pending
 
 
 def _marker(app: App) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from hookd.commands import edit_command
 from hookd.model.app import App
 from hookd.variables import Problem, find_problems
 from units.system import disk
-from units.system.errors import Refused
+from units.system.errors import Reason, Refused
 
 _MAX_SHOWN: Final = 8
 
@@ -25,7 +25,7 @@ def describe_problems(path: Path, problems: list[Problem]) -> Iterator[str]:
     if len(problems) > _MAX_SHOWN:
         lines.append(f"{path} and {len(problems) - _MAX_SHOWN} more lines")
     yield from lines[:-1]
-    yield from (f"{line}\n    next: {edit_command(str(path))}" for line in lines[-1:])
+    yield from (str(Reason(line, edit_command(str(path)))) for line in lines[-1:])
 
 
 def require_plain_variables(app: App) -> None:

@@ -11,7 +11,7 @@ import click
 from redis.exceptions import RedisError
 
 from hookd.cli.common import Command, fail, open_store, print_line, sudo_command, typed_app
-from hookd.cli.main import main
+from hookd.cli.main import exit_status
 from hookd.config import config_path, is_own, load
 from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
@@ -131,9 +131,5 @@ def retry_failed(app: App) -> bool:
 
 def run_deploy(app: str, commit: str | None = None) -> int:
     """Run `hookd deploy` in this process and return its exit status."""
-    pinned = ["--commit", commit] if commit else []
-    try:
-        main(["deploy", app, *pinned], prog_name="hookd")
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+    pinned = ("--commit", commit) if commit else ()
+    return exit_status("deploy", app, *pinned)

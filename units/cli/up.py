@@ -3,9 +3,10 @@
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import unified_diff
 from functools import partial, wraps
 from os.path import normpath
 from pathlib import Path
@@ -15,16 +16,18 @@ import click
 import tomlkit
 
 from hookd.cli.common import Command, fail, fail_config, print_line, print_next, styled
-from hookd.cli.main import main
+from hookd.cli.main import exit_status
 from hookd.commands import edit_command, up_command
 from hookd.config import Config, ConfigError
 from hookd.model.ids import is_app
+from hookd.model.nested import table
 from hookd.model.plan import TOP, Plan
+from hookd.variables import parse
 from units.apps.repository.inspection import Branch, Head, Inspector
 from units.apps.table.findings import PAGE, page_of, with_findings
 from units.apps.table.keys import parse_change, set_key, set_keys, without_key
 from units.apps.table.options import parse_app
-from units.cli.plan.agree import Findings, Proposal, settle
+from units.cli.plan.agree import Findings, Proposal, accept_option, settle
 from units.cli.plan.show import show_plan
 from units.cli.plan.variables import Places, list_unset
 from units.cli.typed_files import read_variables
@@ -67,7 +70,7 @@ def _reports(command: Command) -> Command:
 @click.option("--port", type=click.IntRange(1, 65_535), help="The app's port, default: 8000 or a free one.")
 @click.option("--env-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The app's variables.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any other key of the app's file.")
-@click.option("--yes", is_flag=True, help="Accept all proposals, and do not ask.")
+@accept_option
 @click.option("--dry-run", is_flag=True, help="Show the plan and make nothing.")
 @_reports
 def up(repo: str | None, name: str | None, dry_run: bool, **options: Any) -> None:
@@ -104,10 +107,10 @@ class _Request:
     def table(self, branch: str, port: int, plan: Plan, findings: Findings) -> dict[str, Any]:
         """Return the app's table: the options over the findings."""
         page = self.options["health"]
-        table = first_table(self.home, self.url, branch, port, page or page_of(plan))
+        found = first_table(self.home, self.url, branch, port, page or page_of(plan))
         for key, value in self.values.items():
-            set_key(table, key, value)
-        return with_own_command(with_findings(table, findings, page=page))
+            set_key(found, key, value)
+        return with_own_command(with_findings(found, findings, page=page))
 
 
 def _values(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,10 +139,10 @@ def _set_up(request: _Request) -> bool:
         make_table = partial(request.table, head.branch, port, plan)
         proposal = Proposal(plan, make_table, Places(str(home.root / "shared"), "127.0.0.1"), "hookd up")
         agreed = settle(proposal, variables, yes=options["yes"], dry_run=request.dry_run)
-        table = agreed.table(make_table)
-        parse_app(home.name, table)
+        chosen = agreed.table(make_table)
+        parse_app(home.name, chosen)
         if not request.dry_run:
-            create(home, table, agreed.variables)
+            create(home, chosen, agreed.variables)
             list_unset(plan.variables, agreed.variables, edit_command(str(home.variables_file)))
             done = True
     finally:
@@ -173,6 +176,7 @@ def _change(home: Home, options: Mapping[str, Any], *, dry_run: bool) -> None:
     """Set keys in the file of an app that is there."""
     page = {"health.url": options["health"]} if options["health"] else {}
     old = home.app_file.read_text(encoding="utf-8")
+    _refuse_other_values(home, old, options)
     new = set_keys(old, options["changes"], _option_values(options) | page)
     if options["directory"] == TOP:
         new = without_key(new, _OPTIONS["directory"])
@@ -180,25 +184,37 @@ def _change(home: Home, options: Mapping[str, Any], *, dry_run: bool) -> None:
         parse_app(home.name, tomlkit.parse(new).unwrap())
         if not dry_run:
             home.app_file.write_text(new, encoding="utf-8")
+    if dry_run:
+        print_line("\n".join(_difference(home, old, new)) or f"{home.name} is there, and nothing to change")
+
+
+def _refuse_other_values(home: Home, text: str, options: Mapping[str, Any]) -> None:
+    """Raise Refused if a port or variables are typed that an app does not have, because they are for a new one."""
+    listen = table(tomlkit.parse(text).unwrap(), "service").get("listen")
+    if options["port"] and listen != f"127.0.0.1:{options['port']}":
+        hint = edit_command(str(home.app_file))
+        raise Refused([f"--port is for a new app, and {home.name} has {listen}"], hint=hint)
+    if options["env_file"]:
+        typed, known = parse(read_variables(options["env_file"])), parse(home.variables_file.read_text("utf-8"))
+        if not typed.items() <= known.items():
+            hint = edit_command(str(home.variables_file))
+            raise Refused([f"--env-file is for a new app, and {home.name} has other variables"], hint=hint)
+
+
+def _difference(home: Home, old: str, new: str) -> Iterator[str]:
+    """Return the changed lines of the app's file."""
+    return unified_diff(old.splitlines(), new.splitlines(), str(home.app_file), "new", lineterm="", n=1)
 
 
 def _run(home: Home) -> None:
     """Start everything, deploy, and print where it is. End the command with the deployment's status."""
     config = home.load()
     print_line(f"\nhookd runs in {home.directory}" if start(home) else f"\nhookd runs already in {home.directory}")
-    status = _deploy(home)
+    # It deploys the head, so that changed files count too.
+    status = exit_status("--config", str(home.config_file), "deploy", home.name)
     if status == 0:
         _print_addresses(home, config)
     sys.exit(status)
-
-
-def _deploy(home: Home) -> int:
-    """Deploy the head, so that changed files count too, and return the exit status."""
-    try:
-        main(["--config", str(home.config_file), "deploy", home.name], prog_name="hookd")
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def _print_addresses(home: Home, config: Config) -> None:

@@ -1,5 +1,7 @@
 """`python -P -m units.finders REPOSITORY COMMIT [DIRECTORY]`: prints the plan of a commit as JSON."""
 
+import datetime
+import os
 import re
 import resource
 import sys
@@ -7,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from hookd.model.hint import HintKind
 from hookd.model.plan import TOP
 from hookd.model.units.phases import MANAGED_PYTHONS
 from units.finders.plan import find_plan
 from units.finders.repository.tree import Unreadable, open_tree
+from units.system import layout
 
 _NAME: Final = re.compile(r"python(3\.\d+)")
 _MANAGED: Final = re.compile(r"cpython-(3\.\d+)\.\d+-linux")
@@ -32,6 +36,12 @@ def interpreters(system: Sequence[Path] = _SYSTEM, managed: Sequence[Path] = _UV
     return found
 
 
+def install_hint() -> HintKind:
+    """Return the kind of command that installs a Python: root's on a server, else the user's own."""
+    is_server = os.environ.get("HOOKD_CONFIG") == str(layout.CONFIG)
+    return HintKind.INSTALL_PYTHON if is_server else HintKind.INSTALL_OWN_PYTHON
+
+
 def _listed(directory: Path) -> list[Path]:
     try:
         return sorted(directory.iterdir())
@@ -47,7 +57,7 @@ def main(arguments: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
     try:
         with open_tree(Path(repository), commit) as tree:
-            plan = find_plan(tree, directory, interpreters())
+            plan = find_plan(tree, directory, interpreters(), datetime.date.today(), install_hint())
     except (Unreadable, MemoryError) as error:
         sys.stderr.write(f"{error or 'its files need too much memory'}\n")
         return 1

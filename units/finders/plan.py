@@ -1,10 +1,12 @@
 """The plan of a repository: keys of the app's file, variables, and remarks for a person."""
 
+import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from hookd.model.hint import HintKind
 from hookd.model.plan import Finding, Plan, is_valid
 from units.finders.code.project import Project
 from units.finders.commands.build import find_build
@@ -24,8 +26,17 @@ from units.finders.web.static import find_static
 _NO_INTERPRETERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-def find_plan(tree: Tree, directory: str | None = None, interpreters: Mapping[str, str] = _NO_INTERPRETERS) -> Plan:
-    """Find the plan of a repository. `interpreters` are those of the host: the version and the path."""
+def find_plan(
+    tree: Tree,
+    directory: str | None = None,
+    interpreters: Mapping[str, str] = _NO_INTERPRETERS,
+    today: datetime.date = datetime.date.min,
+    install: HintKind = HintKind.INSTALL_PYTHON,
+) -> Plan:
+    """Find the plan of a repository.
+
+    `interpreters` are those of the host, the version and the path. `install` is the command for another one.
+    """
     if "cookiecutter.json" in tree.paths:
         return Plan("unknown", remarks=("This repository is a template: run cookiecutter on it, and push its output.",))
     apps = find_apps(tree) if directory is None else _app_in(Project(tree, directory))
@@ -37,12 +48,14 @@ def find_plan(tree: Tree, directory: str | None = None, interpreters: Mapping[st
     (project, service) = apps[0]
     service = with_modules(project, service)
     source = "the directory that was named" if directory else "the only directory with an app"
-    parts = [_directory(project, source), service.found, *_all(project, service, interpreters)]
+    packages = [find_dependencies(project, today), find_python(project, interpreters, install)]
+    variables, *others = _all(project, service, packages)
+    parts = [_directory(project, source), service.found, *others, variables]
     remarks = dict.fromkeys(remark for one in parts for remark in one.remarks)
     return Plan(
         service.kind,
         tuple(filter(is_valid, _merged(finding for one in parts for finding in one.findings))),
-        tuple(filter(is_valid, parts[-1].variables)),
+        tuple(filter(is_valid, variables.variables)),
         tuple(filter(is_valid, remarks)),
     )
 
@@ -53,22 +66,21 @@ def _directory(project: Project, source: str) -> Found:
     return Found((Finding("service.directory", project.directory, source),))
 
 
-def _all(project: Project, service: Service, interpreters: Mapping[str, str]) -> list[Found]:
-    """Run the finders. The variables come last, because others know some of them better."""
+def _all(project: Project, service: Service, packages: list[Found]) -> list[Found]:
+    """Run the finders, and return the variables before the others' parts, which know some variables better."""
     release, data = find_release(project, service), find_data(project, service)
     variables = find_variables(project, service, (*service.found.variables, *release.variables, *data.variables))
     processes = find_processes(project, service)
     shared = _shared((service.found, data, processes))
     return [
-        find_dependencies(project),
-        find_python(project, interpreters),
+        variables,
+        *packages,
         find_build(project, service, variables.variables),
         release,
         processes,
         data,
         find_static(project, service, shared),
         find_health(project, service),
-        variables,
     ]
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import tomlkit
-
 from hookd.config import Config, load, own_configs, own_directory
 from hookd.files.ownership.policies import PRIVATE
 from hookd.model.app import App
+from units.apps.table.own_file import file_text
 from units.render.circus import CircusConfig, circus_app
 from units.render.templates import render
 from units.system.errors import HostError
@@ -126,16 +125,8 @@ def create(home: Home, table: Mapping[str, Any], variables: str) -> None:
     """Write the other files of a new app."""
     _write(home.secret_file, secrets.token_hex(32) + "\n")
     _write(home.variables_file, _VARIABLES.format(name=home.name) + variables)
-    _write_app(home, table)
-
-
-def _write_app(home: Home, table: Mapping[str, Any]) -> None:
-    """Write the app's file, the last one of a new app."""
-    document = tomlkit.document()
-    document.add(tomlkit.comment(_HEADER.format(name=home.name)))
-    for key, value in table.items():
-        document.add(key, value)
-    _write(home.app_file, tomlkit.dumps(document))
+    # The last one, because the app exists with it.
+    _write(home.app_file, file_text(_HEADER.format(name=home.name), table))
 
 
 def _write(path: Path, text: str) -> None:

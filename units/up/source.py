@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hookd.http_probe import parse_health_url
-from hookd.model.ids import is_app
+from hookd.model.ids import is_app, slug
 from hookd.model.plan import Plan
 from units.apps.table.options import full_name_of, parse_remote, sender_of
 from units.system.errors import HostError
@@ -35,7 +35,7 @@ def repository_url(given: str | None) -> str:
 def app_name(url: str) -> str:
     """Return the name for a repository's app. Raises HostError for a URL without one."""
     last = parse_remote(url).path.rstrip("/").rpartition("/")[2].removesuffix(".git")
-    name = re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-")[:32].rstrip("-")
+    name = slug(last)
     if not is_app(name):
         raise HostError(f"{last!r} cannot name an app", hint="hookd up --name shop")
     return name

@@ -34,12 +34,12 @@ def find_base(venvs: Path, family: str) -> Path | None:
     found = []
     for venv in venvs.iterdir():
         mark = venv / COMPLETE_MARK
-        if read_family(venv) == family:
+        if _read_family(venv) == family:
             found.append((mark.lstat().st_mtime_ns, venv))
     return max(found)[1] if found else None
 
 
-def read_family(venv: Path) -> str | None:
+def _read_family(venv: Path) -> str | None:
     """Return the family of a complete environment, or None if it is not complete."""
     try:
         with os.fdopen(os.open(venv / COMPLETE_MARK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:

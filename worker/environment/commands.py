@@ -70,10 +70,8 @@ class VenvCommands:
 
     def _sync_lock(self) -> Command:
         # --locked fails if the lock does not fit the project.
-        extras = [word for name in self.app.dependencies.extras for word in ("--extra", name)]
-        groups = [word for name in self.app.dependencies.groups for word in ("--group", name)]
         local = () if self.app.dependencies.allow_build else ("--no-install-local",)
-        options = ("--locked", "--no-default-groups", "--no-dev", "--no-editable", *extras, *groups, *local)
+        options = ("--locked", "--no-default-groups", "--no-dev", "--no-editable", *self._chosen, *local)
         # A workspace installs the project in the app's directory, and the lock lies above.
         command = self._uv(
             "sync", *options, *self._limits, UV_PROJECT_ENVIRONMENT=str(self.venv), UV_PYTHON=self._python

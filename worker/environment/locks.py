@@ -10,9 +10,8 @@ from hookd.model.nested import table, texts
 from worker.environment.project import read_bytes, read_toml
 from worker.errors import CommitRefused
 
-PIPENV_HINT: Final = Hint(HintKind.EXPORT_PIPENV)
-PDM_HINT: Final = Hint(HintKind.EXPORT_PDM)
-_GIT: Final = "git"
+_PIPENV_HINT: Final = Hint(HintKind.EXPORT_PIPENV)
+_PDM_HINT: Final = Hint(HintKind.EXPORT_PDM)
 
 
 def read_pipfile_lock(path: Path, groups: Sequence[str]) -> list[str]:
@@ -20,7 +19,7 @@ def read_pipfile_lock(path: Path, groups: Sequence[str]) -> list[str]:
     try:
         found = json.loads(read_bytes(path))
     except ValueError as error:
-        raise CommitRefused(f"{path.name} is not JSON: {error}", hint=PIPENV_HINT) from None
+        raise CommitRefused(f"{path.name} is not JSON: {error}", hint=_PIPENV_HINT) from None
     sources = found.get("_meta", {}).get("sources", []) if isinstance(found, dict) else []
     urls = [url for source in sources if (url := table(source).get("url"))]
     lines = [f"{'--extra-index-url' if number else '--index-url'} {url}" for number, url in enumerate(urls)]
@@ -36,12 +35,12 @@ def _pipenv_line(path: Path, name: str, package: Any) -> str:
     package = table(package)
     name += _extras(package.get("extras"))
     marker = f" ; {package['markers']}" if package.get("markers") else ""
-    if _GIT in package:
-        return f"{name} @ git+{package[_GIT]}@{package.get('ref', 'HEAD')}{marker}"
+    if "git" in package:
+        return f"{name} @ git+{package['git']}@{package.get('ref', 'HEAD')}{marker}"
     if place := package.get("path") or package.get("file"):
         return f"{name} @ {_place(path, place)}{marker}"
     if "version" not in package:
-        raise CommitRefused(f"{path.name} names no version of {name}", hint=PIPENV_HINT)
+        raise CommitRefused(f"{path.name} names no version of {name}", hint=_PIPENV_HINT)
     hashes = "".join(f" --hash={value}" for value in texts(package.get("hashes")))
     return f"{name}{package['version']}{marker}{hashes}"
 
@@ -50,7 +49,7 @@ def read_pdm_lock(path: Path, groups: Sequence[str]) -> list[str]:
     """Return the packages of pdm.lock that the project and `groups` need. Raises CommitRefused."""
     found = read_toml(path)
     if "inherit_metadata" not in texts(table(found, "metadata").get("strategy")):
-        raise CommitRefused(f"{path.name} does not say which group needs a package", hint=PDM_HINT)
+        raise CommitRefused(f"{path.name} does not say which group needs a package", hint=_PDM_HINT)
     wanted = {"default", *groups}
     return list(_pdm_lines(path, found.get("package", []), wanted))
 
@@ -61,8 +60,8 @@ def _pdm_lines(path: Path, packages: list[Any], wanted: set[str]) -> Iterator[st
             continue
         name = f"{package.get('name')}{_extras(package.get('extras'))}"
         marker = f" ; {package['marker']}" if package.get("marker") else ""
-        if _GIT in package:
-            yield f"{name} @ git+{package[_GIT]}@{package.get('revision')}{marker}"
+        if "git" in package:
+            yield f"{name} @ git+{package['git']}@{package.get('revision')}{marker}"
         elif "path" in package:
             yield f"{name} @ {_place(path, package['path'])}{marker}"
         elif "url" in package:
@@ -71,7 +70,7 @@ def _pdm_lines(path: Path, packages: list[Any], wanted: set[str]) -> Iterator[st
             hashes = (table(file).get("hash") for file in package.get("files", []))
             yield f"{name}=={package['version']}{marker}" + "".join(f" --hash={value}" for value in hashes)
         else:
-            raise CommitRefused(f"{path.name} names no version of {name}", hint=PDM_HINT)
+            raise CommitRefused(f"{path.name} names no version of {name}", hint=_PDM_HINT)
 
 
 def _place(lock: Path, place: str) -> str:

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -122,7 +122,7 @@ def _digest(parts: Iterable[str | bytes]) -> str:
 
 
 def _named_variables(task: Task, source: Source) -> dict[str, str]:
-    """Return the values of `${NAME}` in requirements files. Raises CommitRefused for a name without one."""
+    """Return the values of `${NAME}` in requirements files. Raises DeployError for a name without one."""
     known = {**task.build_variables, **task.app.dependencies.environment}
     names = sorted(source.packages.variables)
     for name in names:
@@ -151,16 +151,25 @@ def _build(task: Task, release: Path, commands: VenvCommands, family: str) -> No
     """Build an environment from the newest of its family, or from nothing if that fails. Raises DeployError."""
     base = None if commands.is_fresh or commands.source.kind == "none" else find_base(task.paths.venvs, family)
     if base is not None:
-        try:
-            _install(task, release, replace(commands, is_linked=True), base)
+        linked = replace(commands, is_linked=True)
+        failure = _attempt(lambda: _install(task, release, linked, base))
+        if failure is None:
             return
-        except (TimedOut, Killed):
-            raise
-        except CommandFailed as error:
-            if not any(_SYSTEM_ERROR.search(line) for line in (error.cause, *error.lines)):
-                raise
-            task.recorder.line(f"the environment is built from nothing, because a difference failed: {error.cause}")
+        if not any(_SYSTEM_ERROR.search(line) for line in (failure.cause, *failure.lines)):
+            raise failure
+        task.recorder.line(f"the environment is built from nothing, because a difference failed: {failure.cause}")
     _install(task, release, commands, None)
+
+
+def _attempt(step: Callable[[], None]) -> CommandFailed | None:
+    """Run a step, and return its failure. Raises TimedOut and Killed, which prove nothing about the step."""
+    try:
+        step()
+    except (TimedOut, Killed):
+        raise
+    except CommandFailed as error:
+        return error
+    return None
 
 
 def _install(task: Task, release: Path, commands: VenvCommands, base: Path | None) -> None:
@@ -183,12 +192,9 @@ def _add_setuptools(task: Task, release: Path, commands: VenvCommands) -> None:
     added = missing_setuptools(commands.source.kind, commands.venv)
     if not added:
         return
-    try:
-        run_build(task, release, [commands.add(added)])
-    except (TimedOut, Killed):
-        raise
-    except CommandFailed as error:
-        task.recorder.line(f"warning: {added[0]} is not added, which older Pythons had: {error.reason or error.cause}")
+    if failure := _attempt(lambda: run_build(task, release, [commands.add(added)])):
+        why = failure.reason or failure.cause
+        task.recorder.line(f"warning: {added[0]} is not added, which older Pythons had: {why}")
 
 
 def _start(commands: VenvCommands, base: Path | None) -> None:
@@ -213,14 +219,12 @@ def _install_project(task: Task, release: Path, commands: VenvCommands) -> None:
     source = commands.source
     if source.project is None:
         return
-    try:
-        run_build(task, release, [commands.install_project()])
-    except (TimedOut, Killed):
-        raise
-    except CommandFailed as error:
-        if source.must_install:
-            raise
-        task.recorder.line(f"warning: the project is not installed as a package: {error.reason or error.cause}")
+    failure = _attempt(lambda: run_build(task, release, [commands.install_project()]))
+    if failure is None:
+        return
+    if source.must_install:
+        raise failure
+    task.recorder.line(f"warning: the project is not installed as a package: {failure.reason or failure.cause}")
 
 
 def _name_source(error: CommandFailed, source: Source) -> None:

@@ -69,11 +69,11 @@ def is_package(directory: Path, project: dict[str, Any]) -> bool:
     if table(project, "tool", "poetry").get("package-mode") is False:
         return False
     if "build-system" in project:
-        return "project" in project or bool(table(project, "tool")) or has_setup_file(directory)
-    return has_setup_file(directory) and uses_src(directory)
+        return "project" in project or bool(table(project, "tool")) or _has_setup_file(directory)
+    return _has_setup_file(directory) and uses_src(directory)
 
 
-def has_setup_file(directory: Path) -> bool:
+def _has_setup_file(directory: Path) -> bool:
     """Return True if setuptools describes the project in a file of its own."""
     return any((directory / name).is_file() for name in _SETUP_FILES)
 

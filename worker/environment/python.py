@@ -75,7 +75,8 @@ def choose_python(task: Task, uv: Path, wanted: list[Wanted]) -> Path:
     default = default_python(task)
     if not wanted:
         return default
-    if _is_own(default) and all(fits(_own_version(), one.spec) for one in wanted):
+    own_version = ".".join(map(str, sys.version_info[:3]))
+    if default == _own_python() and all(fits(own_version, one.spec) for one in wanted):
         return default
     try:
         return _search(task, uv, wanted)
@@ -98,14 +99,6 @@ def default_python(task: Task) -> Path:
 
 def _own_python() -> Path:
     return Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-
-
-def _own_version() -> str:
-    return ".".join(map(str, sys.version_info[:3]))
-
-
-def _is_own(python: Path) -> bool:
-    return python == _own_python()
 
 
 def _checked(uv: Path, python: Path, wanted: list[Wanted]) -> Path:

@@ -49,7 +49,7 @@ _OPTIONS: Final = {
     ("-C", "--config-settings", "--config-setting"): True,
     ("--global-option",): True,
 }
-FREEZE_HINT: Final = Hint(HintKind.FREEZE_PACKAGES)
+_FREEZE_HINT: Final = Hint(HintKind.FREEZE_PACKAGES)
 
 
 @dataclass
@@ -165,7 +165,7 @@ class _Reader:
             found = (start / place).resolve()
             if found.is_relative_to(self._top.resolve()) and found.exists():
                 return found
-        raise CommitRefused(f"{path.name} needs {text[:80]}, which is not in the commit", hint=FREEZE_HINT)
+        raise CommitRefused(f"{path.name} needs {text[:80]}, which is not in the commit", hint=_FREEZE_HINT)
 
 
 def decode(content: bytes) -> str:

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from packaging.utils import canonicalize_name
+
 from hookd.model.app import App
 from worker.environment.source import Kind
 
@@ -24,18 +26,18 @@ _FIRST_WITHOUT_SETUPTOOLS: Final = (3, 12)
 _INFO: Final = re.compile(r"(?P<name>.+)-(?P<version>[^-]+)\.dist-info")
 
 
-def packages_of(venv: Path) -> dict[str, str]:
+def _packages_of(venv: Path) -> dict[str, str]:
     """Return the packages of an environment with their versions, from the names of their directories."""
     places = [path.name for path in venv.glob("lib/python3.*/site-packages/*.dist-info")]
     found = [match for name in places if (match := _INFO.fullmatch(name))]
-    return {re.sub(r"[-_.]+", "-", match["name"]).lower(): match["version"] for match in found}
+    return {canonicalize_name(match["name"]): match["version"] for match in found}
 
 
 def missing_packages(app: App, venv: Path) -> tuple[str, ...]:
     """Return the requirements that the app's server needs besides those of the commit."""
     if not app.runs_gunicorn:
         return ()
-    there = packages_of(venv)
+    there = _packages_of(venv)
     more = tuple(name for name in _CLASSES.get(app.service.worker_class, ()) if name not in there)
     return (*_gunicorn(app, venv, there.get("gunicorn")), *more)
 
@@ -44,7 +46,7 @@ def missing_setuptools(kind: Kind, venv: Path) -> tuple[str, ...]:
     """Return setuptools for a list of packages that was made with pip and a Python that had it."""
     is_of_pip = kind in ("list", "hashed", "locked", "poetry", "project")
     is_old = _python_version(venv) < _FIRST_WITHOUT_SETUPTOOLS
-    return (_SETUPTOOLS,) if is_of_pip and is_old and "setuptools" not in packages_of(venv) else ()
+    return (_SETUPTOOLS,) if is_of_pip and is_old and "setuptools" not in _packages_of(venv) else ()
 
 
 def _gunicorn(app: App, venv: Path, version: str | None) -> tuple[str, ...]:
@@ -56,7 +58,7 @@ def _gunicorn(app: App, venv: Path, version: str | None) -> tuple[str, ...]:
 
 def describe_addition(venv: Path, added: tuple[str, ...]) -> str:
     """Return the line for the log."""
-    old = packages_of(venv).get("gunicorn")
+    old = _packages_of(venv).get("gunicorn")
     is_old = any(name.startswith("gunicorn") for name in added) and old
     why = f"the environment has gunicorn {old}, which drops requests when it stops" if is_old else "it has none"
     return f"hookd adds {' and '.join(added)} to the environment, because {why}"

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from hookd.model.hint import Hint, HintKind
 from hookd.model.nested import table, texts
-from hookd.model.tables.build import Dependencies
+from hookd.model.tables.build import LOCKS, Dependencies
 from worker.environment.locks import is_local_lock, read_pdm_lock, read_pipfile_lock, reject_editable
 from worker.environment.project import (
     PYPROJECT,
@@ -28,7 +28,6 @@ from worker.environment.requirements import PackageList, read_package_list
 from worker.errors import CommitRefused
 
 Kind = Literal["none", "uv", "pylock", "poetry", "locked", "list", "hashed", "project"]
-LOCKS: Final = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
 DEFAULT_FILES: Final = (*LOCKS, "requirements.txt", PYPROJECT, "setup.cfg", "setup.py")
 _ALLOW_BUILD_HINT: Final = Hint(HintKind.ALLOW_BUILD)
 LOCK_HINTS: Final = {"uv.lock": Hint(HintKind.LOCK_UV), "poetry.lock": Hint(HintKind.EXPORT_POETRY)}
@@ -71,7 +70,7 @@ class Source:
 
 def read_source(release: Path, directory: Path, wants: Dependencies) -> Source:
     """Return what the environment of an app in `directory` of a release needs. Raises CommitRefused."""
-    file = find_file(release, directory, wants.file)
+    file = _find_file(release, directory, wants.file)
     if file is None:
         return Source("none", None, directory, wanted=_version_files(release, directory))
     project = read_project(file.parent)
@@ -83,7 +82,7 @@ def read_source(release: Path, directory: Path, wants: Dependencies) -> Source:
     return found
 
 
-def find_file(release: Path, directory: Path, name: str | None) -> Path | None:
+def _find_file(release: Path, directory: Path, name: str | None) -> Path | None:
     """Return the file that lists the packages, or None if there is none. Raises CommitRefused."""
     if name is not None:
         found = next((path for path in (directory / name, release / name) if path.is_file()), None)
@@ -130,8 +129,10 @@ def _read(release: Path, directory: Path, file: Path, project: dict[str, Any], w
     match file.name:
         case "uv.lock":
             return _uv_lock(file, directory)
-        case "pylock.toml" | "poetry.lock":
-            found = _other_lock(file)
+        case "pylock.toml":
+            found = _pylock(file)
+        case "poetry.lock":
+            found = _poetry_lock(file)
         case "pdm.lock":
             found = _plain_lock(file, read_pdm_lock(file, wants.groups))
         case "Pipfile.lock":
@@ -140,7 +141,7 @@ def _read(release: Path, directory: Path, file: Path, project: dict[str, Any], w
             if has_local_sources(project):
                 raise CommitRefused(f"{file.name} installs from the commit itself", hint=Hint(HintKind.LOCK_UV))
             own = own or (file.parent if file.name != PYPROJECT else None)
-            found = Source("project", file, file.parent, (read_bytes(file),))
+            found = Source("project", file, file.parent, texts=(read_bytes(file),))
         case _:
             found = _requirements(release, directory, file)
             own = None if file.parent.resolve() in found.packages.local else own
@@ -157,35 +158,39 @@ def _with_project(found: Source, own: Path | None, wants: Dependencies) -> Sourc
 
 def _uv_lock(file: Path, directory: Path) -> Source:
     conditions = from_specifier(read_toml(file).get("requires-python"), file.name)
-    texts = tuple(read_bytes(path) for path in (file, *_member_files(file)))
+    contents = tuple(read_bytes(path) for path in (file, *_member_files(file)))
     start = directory if directory.is_relative_to(file.parent) else file.parent
-    return Source("uv", file, start, texts, wanted=tuple(conditions), is_local=is_local_lock(file))
+    return Source("uv", file, start, texts=contents, wanted=tuple(conditions), is_local=is_local_lock(file))
 
 
-def _other_lock(file: Path) -> Source:
-    """Return the source of pylock.toml, which uv reads, or of poetry.lock, which Poetry exports."""
-    is_poetry = file.name == "poetry.lock"
-    found = read_toml(file)
-    python = table(found, "metadata").get("python-versions") if is_poetry else found.get("requires-python")
-    if not is_poetry:
-        reject_editable(file)
-    texts = (read_bytes(file), *((read_bytes(file.with_name(PYPROJECT)),) if is_poetry else ()))
+def _pylock(file: Path) -> Source:
+    """Return the source of pylock.toml, which uv reads."""
+    reject_editable(file)
+    conditions = tuple(from_specifier(read_toml(file).get("requires-python"), file.name))
+    contents = (read_bytes(file),)
+    return Source("pylock", file, file.parent, texts=contents, wanted=conditions, is_local=is_local_lock(file))
+
+
+def _poetry_lock(file: Path) -> Source:
+    """Return the source of poetry.lock, which Poetry exports."""
+    python = table(read_toml(file), "metadata").get("python-versions")
     conditions = tuple(from_specifier(python, file.name))
-    kind: Kind = "poetry" if is_poetry else "pylock"
-    return Source(kind, file, file.parent, texts, wanted=conditions, is_local=is_local_lock(file))
+    contents = (read_bytes(file), read_bytes(file.with_name(PYPROJECT)))
+    return Source("poetry", file, file.parent, texts=contents, wanted=conditions, is_local=is_local_lock(file))
 
 
 def _plain_lock(file: Path, lines: list[str], wanted: tuple[Wanted, ...] = ()) -> Source:
     """Return the source of a lock that hookd reads itself."""
     is_local = any("file://" in line for line in lines)
-    return Source("locked", file, file.parent, (read_bytes(file),), (), PackageList(lines), wanted, is_local)
+    contents, packages = (read_bytes(file),), PackageList(lines)
+    return Source("locked", file, file.parent, texts=contents, packages=packages, wanted=wanted, is_local=is_local)
 
 
 def _requirements(release: Path, directory: Path, file: Path) -> Source:
     packages = read_package_list(file, directory=directory, top=release)
-    texts = (*packages.texts, *_linked(packages.links))
+    contents = (*packages.texts, *_linked(packages.links))
     kind: Kind = "hashed" if packages.is_hashed else "list"
-    return Source(kind, file, directory, texts, (), packages, is_local=bool(packages.local))
+    return Source(kind, file, directory, texts=contents, packages=packages, is_local=bool(packages.local))
 
 
 def _pipenv_python(file: Path) -> tuple[Wanted, ...]:

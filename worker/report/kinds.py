@@ -13,6 +13,13 @@ from hookd.model.text import truncate
 from worker.errors import Fault
 from worker.report.output import MAX_CHARACTERS, exceptions
 
+_ENVIRON: Final = re.compile(r'File "(?:<frozen os>|.*/os\.py)", line \d+, in __getitem__')
+# The frames of os.mkdir, os.makedirs and Path.mkdir.
+_MAKING: Final = re.compile(r", in (?:makedirs|mkdir)$|\bos\.mkdir\(")
+_FIELD_REQUIRED: Final = re.compile(r"\s+[Ff]ield required\b")
+# A name in capitals with an underscore, which is a variable by habit.
+_NAME: Final = r"['\"`]?([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)['\"`]?"
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -54,6 +61,11 @@ def with_key(text: str, key: str, value: str) -> Cause:
     return Cause(text, Hint(HintKind.SET_KEY, f"{key}={value}"), Fault.CONFIGURATION)
 
 
+def _first(match: re.Match[str]) -> str:
+    """Return the text of the first group that took part, or ""."""
+    return next(filter(None, match.groups()), "")
+
+
 def _entry(failure: Failure, _match: re.Match[str]) -> Cause:
     return with_key(failure.error.removeprefix("AppImportError: "), "service.entry", OPEN_VALUE)
 
@@ -67,7 +79,7 @@ def _module(failure: Failure, match: re.Match[str]) -> Cause:
 
 
 def _variable(failure: Failure, match: re.Match[str]) -> Cause:
-    return _missing_variable(failure, next(filter(None, match.groups())))
+    return _missing_variable(failure, _first(match))
 
 
 def _missing_variable(failure: Failure, name: str) -> Cause:
@@ -94,7 +106,7 @@ def _fields(failure: Failure, _match: re.Match[str]) -> Cause | None:
 
 def _program(_failure: Failure, match: re.Match[str]) -> Cause:
     """Name a program that is missing, and its package."""
-    name = next(filter(None, match.groups()))
+    name = _first(match)
     hint = _package_hint(name)
     return Cause(f"there is no program {name}", hint, Fault.HOST if hint else Fault.CONFIGURATION)
 
@@ -112,7 +124,7 @@ def _child(failure: Failure, match: re.Match[str]) -> Cause | None:
 
 def _build_tool(failure: Failure, match: re.Match[str]) -> Cause:
     """Name the package with a program that the build of a Python package misses."""
-    return Cause(failure.error, _package_hint(next(filter(None, match.groups()))), Fault.HOST)
+    return Cause(failure.error, _package_hint(_first(match)), Fault.HOST)
 
 
 def _mysql(failure: Failure, _match: re.Match[str]) -> Cause:
@@ -169,7 +181,7 @@ def _no_database(failure: Failure, _match: re.Match[str]) -> Cause:
 
 
 def _port(failure: Failure, match: re.Match[str]) -> Cause:
-    port = next(filter(None, match.groups()), "")
+    port = _first(match)
     return Cause(failure.error, Hint(HintKind.SHOW_PORT, port) if port else None, Fault.HOST)
 
 
@@ -187,14 +199,6 @@ def _no_repository(_failure: Failure, _match: re.Match[str]) -> Cause:
     return Cause(
         "a release is no git repository, its commit is in the file REVISION and in HOOKD_COMMIT", fault=Fault.COMMIT
     )
-
-
-_ENVIRON: Final = re.compile(r'File "(?:<frozen os>|.*/os\.py)", line \d+, in __getitem__')
-# The frames of os.mkdir, os.makedirs and Path.mkdir.
-_MAKING: Final = re.compile(r", in (?:makedirs|mkdir)$|\bos\.mkdir\(")
-_FIELD_REQUIRED: Final = re.compile(r"\s+[Ff]ield required\b")
-# A name in capitals with an underscore, which is a variable by habit.
-_NAME: Final = r"['\"`]?([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)['\"`]?"
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,8 @@ def format_acl(acl: bytes) -> str:
 
 
 def _format_entry(tag: int, permissions: int, number: int) -> str:
-    who = "" if number == _NO_ID else user_name(number) if tag == _USER else str(number)
+    who = user_name(number) if tag == _USER else str(number)
+    who = "" if number == _NO_ID else who
     return f"{_NAMES[tag]}:{who}:{stat.filemode(permissions << 6)[1:4]}"
 
 

@@ -1,6 +1,6 @@
 """The tables `dependencies`, `build` and `release` of an app: what makes a release, and what ends its preparation."""
 
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,14 +16,17 @@ from hookd.model.tables.fields import (
     Section,
 )
 
+# The names of locks, the most exact first.
+LOCKS: Final = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
+
 
 class Dependencies(Section):
     """The app's virtual environment."""
 
     file: InsidePath | None = Field(
         None,
-        description="The list of packages, from the app's directory or the top. Default: the first of uv.lock, "
-        "pylock.toml, poetry.lock, pdm.lock, Pipfile.lock, requirements.txt, pyproject.toml, setup.cfg, setup.py.",
+        description="The list of packages, from the app's directory or the top. Default: the first of "
+        f"{', '.join(LOCKS)}, requirements.txt, pyproject.toml, setup.cfg, setup.py.",
     )
     extras: tuple[PackageGroup, ...] = Field((), description="Extras of the project that are installed, such as prod.")
     groups: tuple[PackageGroup, ...] = Field((), description="Dependency groups that are installed, such as prod.")

@@ -147,6 +147,11 @@ def _entry(text: str) -> str:
     return text
 
 
+def overlaps(first: str, second: str) -> bool:
+    """Return True if two directories of a release are the same, or one lies in the other."""
+    return f"{first}/".startswith(f"{second}/") or f"{second}/".startswith(f"{first}/")
+
+
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Account = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
 _Argument = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]

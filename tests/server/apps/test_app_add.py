@@ -160,7 +160,9 @@ def is_declared(app: Shop, path: Path) -> bool:
     """Return True if owner, group, mode and ACLs follow the policy."""
     user, group, modes = DECLARED[POLICIES[app.name]]
     status = path.lstat()
-    mode = modes[2] if stat.S_ISDIR(status.st_mode) else modes[1] if status.st_mode & 0o100 else modes[0]
+    mode = modes[1] if status.st_mode & 0o100 else modes[0]
+    if stat.S_ISDIR(status.st_mode):
+        mode = modes[2]
     if path.name == "releases":  # nginx passes.
         mode |= 0o001
     if "venvs" in path.parts and not path.is_dir():  # Environments share files.

@@ -118,7 +118,11 @@ def is_unit_link(path: str, commands: str) -> bool:
 def test_app_removal_keeps_everything_else(server: Machine, fresh: Machine) -> None:
     """Remove one app, then uninstall the rest with kills."""
     printed = server.run("hookd", "app", "remove", "blog", "--yes").stdout
-    left = [path for path in server.files() if "blog" in path and not path.startswith(("/opt/githost", "/var/log"))]
+    left = [
+        path
+        for path in server.files()
+        if "blog" in path and not path.startswith(("/opt/githost", "/root/hookd", "/var/log"))
+    ]
     assert {path for path in left if not path.startswith(("/srv/blog", "/var/lib/blog"))} == {"/etc/hookd/env/blog"}
     assert {"/srv/blog", "/var/lib/blog", "/var/lib/blog/logs"} <= set(left)
     stays = {line.split()[-1] for line in printed.splitlines() if "stays:" in line}

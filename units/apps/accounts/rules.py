@@ -6,6 +6,7 @@ from typing import Final
 from hookd.model.tables.files import Ownership
 from units.system import layout
 from units.system.accounts import find_group, find_user, groups_of
+from units.system.errors import Reason
 
 # Members of these groups can become root, or read the host's logs and disks.
 _POWER_GROUPS: Final = frozenset(
@@ -45,7 +46,8 @@ def user_conflicts(name: str) -> Iterator[str]:
         yield f"ownership.user: {name} belongs to a service of the system"
     else:
         for group in sorted(filter(is_power_group, groups_of(name))):
-            yield f"ownership.user: {name} is in the group {group}\n    next: sudo gpasswd --delete {name} {group}"
+            cause = f"ownership.user: {name} is in the group {group}"
+            yield str(Reason(cause, f"sudo gpasswd --delete {name} {group}"))
 
 
 def is_power_group(name: str) -> bool:

@@ -1,5 +1,6 @@
 """Keys such as `service.entry` in an app's table, and their values as a person types them."""
 
+import datetime
 import tomllib
 from collections.abc import Iterable, Mapping, MutableMapping
 from functools import reduce
@@ -50,7 +51,9 @@ def parse_change(change: str) -> tuple[str, Any]:
     except tomllib.TOMLDecodeError:
         return path, text
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return path, text.strip() if is_number and takes_text(App, path.split(".")) else value
+    # No key takes TOML's days and times.
+    is_text = isinstance(value, datetime.date | datetime.time) or (is_number and takes_text(App, path.split(".")))
+    return path, text.strip() if is_text else value
 
 
 def set_keys(text: str, typed: Iterable[str], values: Mapping[str, Any] | None = None) -> str:

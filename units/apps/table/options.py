@@ -14,7 +14,7 @@ from hookd.model.app import App
 from hookd.model.git_hosts import GitHost
 from hookd.model.ids import is_app
 from units.system import layout
-from units.system.errors import Refused
+from units.system.errors import Reason, Refused
 
 _SCP: Final = re.compile(r"[^@/]+@(?P<host>[^:/]+):(?P<path>.+)")
 # Two releases side by side need more memory than a small host has.
@@ -134,7 +134,7 @@ def parse_app(name: str, table: Mapping[str, Any]) -> App:
     problems = []
     if not is_app(name):
         rule = "a-z, then a-z, 0-9, -, at most 32"
-        problems.append(f"{name!r} cannot name an app: {rule}\n    next: sudo hookd app add shop --repo URL")
+        problems.append(str(Reason(f"{name!r} cannot name an app: {rule}", "sudo hookd app add shop --repo URL")))
     if "name" in table:
         problems.append(f"name: remove this key, because the file's name counts: {layout.app_file(name)}")
     try:

@@ -1,10 +1,21 @@
-"""A person's own app file (`--from`): the values that other options and hookd's choices add to it."""
+"""An app's file: its text, and the values that other options and hookd's choices add to a person's own (`--from`)."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import tomlkit
+
 from units.system import layout
 from units.system.errors import Refused
+
+
+def file_text(header: str, table: Mapping[str, Any]) -> str:
+    """Return the text of an app's file, whose first line is the header."""
+    document = tomlkit.document()
+    document.add(tomlkit.comment(header))
+    for key, value in table.items():
+        document.add(key, value)
+    return tomlkit.dumps(document)
 
 
 def add_user(table: Mapping[str, Any], user: str | None, choose: Callable[[], str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
 """The commands `hookd app …`.
 
-Map: `commands` (list, show, remove, and what others print) · `add` · `adopt` · `edit`.
+Map: `commands` (list, show, remove) · `add` · `adopt` · `edit` · `shared`, the parts of several.
 """

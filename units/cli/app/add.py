@@ -11,21 +11,26 @@ import tomlkit
 
 from hookd.cli.common import fail, print_line, print_next, sudo_command
 from hookd.model.app import App
-from hookd.model.git_hosts import GitHost
 from hookd.model.plan import Finding, Plan
 from units.apps import manage
 from units.apps.accounts.users import default_user
 from units.apps.changes import VARIABLES, InitialContents
 from units.apps.manage import Server
-from units.apps.repository.git_access import accept_host_keys, check_access, make_deploy_key
+from units.apps.repository.git_access import check_access, make_deploy_key
 from units.apps.repository.inspection import Branch, Head, Inspector, UnreadableRepository, server_inspector
 from units.apps.table.findings import PAGE, page_of, with_findings
 from units.apps.table.keys import parse_change, set_key
 from units.apps.table.options import AddOptions, app_table, parse_remote, with_data_place
 from units.cli import common
-from units.cli.app.commands import prepare_repository_access, print_webhook_settings
-from units.cli.app.edit import read_app_file
-from units.cli.plan.agree import Proposal, settle
+from units.cli.app.shared import (
+    accept_keys,
+    prepare_repository_access,
+    print_unreadable,
+    print_webhook_settings,
+    read_app_file,
+    sender_option,
+)
+from units.cli.plan.agree import Proposal, accept_option, settle
 from units.cli.plan.show import show_plan
 from units.cli.plan.variables import Places, is_interactive, list_unset
 from units.cli.typed_files import completed_table, read_contents
@@ -56,7 +61,7 @@ _NO_VALUES: Final = ("branch", "env_file", "changes", "yes")
 )
 @click.option("--branch", default="", help="The branch to deploy, default: the repository's own.")
 @click.option("--full-name", help="OWNER/NAME at the git host, default: the end of the URL.")
-@click.option("--sender", type=click.Choice([host.value for host in GitHost]), help="Default: from the host.")
+@sender_option
 @click.option("--domain", help="Make an nginx site for this name.")
 @click.option("--no-tls", is_flag=True, help="Plain HTTP, also after `hookd setup --tls`.")
 @click.option("--directory", help="The app's directory in the repository, default: the one with an app.")
@@ -80,7 +85,7 @@ _NO_VALUES: Final = ("branch", "env_file", "changes", "yes")
 @click.option("--data", multiple=True, metavar="NAME", help="A directory outside the releases, such as uploads.")
 @click.option("--process", "processes", multiple=True, metavar="NAME=COMMAND", help="A process beside the web process.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any other key of the app's file.")
-@click.option("--yes", is_flag=True, help="Accept all proposals, and do not ask.")
+@accept_option
 @click.option("--no-deploy", is_flag=True, help="Do not deploy it yet.")
 @common.dry_run_option
 @common.requires_root
@@ -211,8 +216,7 @@ def _branch(request: _Request) -> Branch:
         return Branch(request.name, request.repository, request.branch)
     if not request.dry_run:
         make_deploy_key(request.name)
-        if fingerprints := accept_host_keys(remote):
-            print_line(f"accepted the keys of {remote.host}, compare them with its published ones:\n{fingerprints}")
+        accept_keys(remote)
     return Branch(request.name, request.repository, request.branch, str(layout.deploy_key(request.name)))
 
 
@@ -224,7 +228,7 @@ def _fetch(request: _Request, inspector: Inspector, branch: Branch) -> Head:
         except UnreadableRepository as error:
             if request.dry_run:
                 raise
-            print_line(f"\nThe repository cannot be read yet: {error}")
+            print_unreadable(str(error))
             if branch.key:
                 print_line("Paste at the git host, as a read-only key of the repository:")
                 print_line(f"  deploy key    {make_deploy_key(branch.app)}   (read only)")
@@ -241,7 +245,7 @@ def _finish(app: App, *, deploys: bool) -> None:
     key = prepare_repository_access(app)
     print_webhook_settings(common.load_server(), app, key)
     if problem := check_access(app.name):
-        print_line(f"\nThe repository cannot be read yet: {problem}")
+        print_unreadable(problem)
         print_line("  paste the key" if key else "  make the repository readable without a key")
         print_next(f"sudo hookd deploy {app.name}")
         return

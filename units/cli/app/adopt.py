@@ -20,7 +20,7 @@ from units.apps.manage import Server
 from units.apps.repository.git_access import check_access
 from units.changes.apply import Installer
 from units.cli import common
-from units.cli.app.commands import prepare_repository_access, print_webhook_settings, sender_option
+from units.cli.app.shared import prepare_repository_access, print_unreadable, print_webhook_settings, sender_option
 from units.system import layout
 from units.system.errors import HostError, Refused
 
@@ -101,7 +101,7 @@ def _adopt(server: Server, adoption: Adoption, again: str) -> None:
     app = adoption.interim_app
     print_webhook_settings(server, app, prepare_repository_access(app))
     if problem := check_access(app.name):
-        print_line(f"\nThe repository cannot be read yet: {problem}")
+        print_unreadable(problem)
         print_line("  nothing has changed for visitors, paste the key")
         print_next(again)
         sys.exit(1)

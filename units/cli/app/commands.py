@@ -6,23 +6,15 @@ from pathlib import Path
 import click
 
 from hookd import freezes
-from hookd.cli.common import app_argument, find_app, print_line
+from hookd.cli.common import app_argument, find_app, print_line, print_next
 from hookd.cli.main import LazyGroup
-from hookd.model.app import App
-from hookd.model.git_hosts import GitHost
 from units.adopt.execute import undo_adoption
-from units.apps import secrets
 from units.apps.manage import Server, is_partly_installed, remove
-from units.apps.repository.git_access import accept_host_keys, make_deploy_key
-from units.apps.table.options import parse_remote
+from units.apps.repository.git_access import make_deploy_key
 from units.cli import common
-from units.cli.app.edit import read_app_file
+from units.cli.app.shared import print_webhook_settings, read_app_file
 from units.system import layout
 from units.uninstall import user_variables
-
-sender_option = click.option(
-    "--sender", type=click.Choice([host.value for host in GitHost]), help="Default: from the host."
-)
 
 
 @click.group(
@@ -34,29 +26,6 @@ def app() -> None:
     """Add, adopt, edit, list, show or remove apps."""
 
 
-def prepare_repository_access(app: App) -> str | None:
-    """Make the deploy key and accept the git host's ssh keys. Returns the public key, or None without ssh."""
-    remote = parse_remote(app.repository)
-    if not remote.ssh or app.deploy_key is None:
-        return None
-    key = make_deploy_key(app.name)
-    if fingerprints := accept_host_keys(remote):
-        print_line(f"accepted the keys of {remote.host}, compare them with its published ones:\n{fingerprints}")
-    return key
-
-
-def print_webhook_settings(server: Server, app: App, key: str | None) -> None:
-    """Print the values to paste at the git host."""
-    domain = server.host.domain
-    base = f"{'https' if domain in server.host.certificates else 'http'}://{domain}" if domain else "http://YOUR-SERVER"
-    print_line(f"\nPaste at the git host, for {app.full_name}:")
-    print_line(f"  webhook URL   {base}/hooks/{app.name}")
-    print_line(f"  secret        {secrets.current(app.name)[-1]}")
-    print_line("  content type  application/json, for push events")
-    if key:
-        print_line(f"  deploy key    {key}   (read only)")
-
-
 @app.command("list", epilog="Example: sudo hookd app list")
 @common.requires_root
 def list_apps() -> None:
@@ -64,7 +33,8 @@ def list_apps() -> None:
     common.require_setup()
     apps = common.load_server().catalogue.apps
     if not apps:
-        print_line("there is no app yet\n  next: sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git")
+        print_line("there is no app yet")
+        print_next("sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git")
     for app in apps:
         print_line(f"{app.name:<20} {app.full_name} {app.branch}  {app.root}")
         if freeze := freezes.active_freeze(layout.FROZEN, app.name, datetime.now(UTC)):

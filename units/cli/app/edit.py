@@ -16,6 +16,7 @@ from units.apps.repository.git_access import check_access
 from units.apps.table.keys import set_keys
 from units.apps.table.options import parse_app
 from units.apps.variables import require_plain_variables
+from units.cli.app.shared import read_app_file
 from units.cli.common import (
     dry_run_option,
     host_lock,
@@ -26,7 +27,6 @@ from units.cli.common import (
     run_deploy,
 )
 from units.setup import certify
-from units.system import layout
 from units.system.errors import HostError, Refused
 
 # Only units and sites read these, so a restart applies them.
@@ -87,7 +87,8 @@ def _print_effect(before: App, app: App) -> None:
     """Check the access to a changed repository, and print when the change takes effect."""
     changed = {key for key in App.model_fields if getattr(before, key) != getattr(app, key)}
     if changed & {"repository", "branch", "deploy_key"} and (problem := check_access(app.name)):
-        print_line(f"the new repository cannot be read: {problem}\n  next: sudo hookd app edit {app.name}")
+        print_line(f"the new repository cannot be read: {problem}")
+        print_next(f"sudo hookd app edit {app.name}")
         sys.exit(1)
     if changed == {"ownership"} and before.ownership.policy == app.ownership.policy:
         print_line(f"{app.name} is {app.ownership.user}:{app.ownership.group} now")
@@ -161,7 +162,3 @@ def _deploy_or_revert(before: App, old: str, new: str) -> int:
         print_line(f"\n{name} is as it was before")
         print_next(sudo_command())
     return status
-
-
-def read_app_file(app: App) -> str:
-    return layout.app_file(app.name).read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ from hookd.model.plan import Finding, Plan
 from units.cli.plan.variables import Places, ask_variables, is_interactive
 from units.system.errors import Refused
 
+accept_option = click.option("--yes", is_flag=True, help="Accept all proposals, and do not ask.")
 Findings = tuple[Finding, ...]
 
 

@@ -60,9 +60,11 @@ def _build_values(project: Project, variables: tuple[Variable, ...]) -> dict[str
 def _build_value(variable: Variable) -> str | None:
     """Return an example without the places of a server, or None for data that has a default in the code."""
     example = re.sub(r"\{domain\}(,localhost)?", "localhost", variable.example or "")
-    if "{shared}" in example or not example:
-        return "sqlite://" if _URL.search(variable.name) else None if example else "build"
-    return example
+    if example and "{shared}" not in example:
+        return example
+    if _URL.search(variable.name):
+        return "sqlite://"
+    return None if example else "build"
 
 
 def _docker_builds(project: Project) -> Iterator[Command]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
+from hookd.model.ids import slug
 from hookd.model.plan import Finding
 from hookd.model.tables.processes import PROCESS_NAME
 from units.finders.code.project import Project, is_serving
@@ -43,7 +44,7 @@ def find_processes(project: Project, service: Service) -> Found:
 
 def _process_name(text: str) -> str | None:
     """Return a name that hookd takes for a process, or None."""
-    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:32].strip("-")
+    name = slug(text)
     return name if _NAME.fullmatch(name) else None
 
 

@@ -91,20 +91,29 @@ def _skipped(module: Module) -> set[int]:
 
 
 def _data_path(project: Project, module: Module, name: str, value: Value, known: frozenset[str]) -> DataPath | None:
+    """Return the path that a named value means: of a SQLite URL or of a plain text. None for other values."""
     text, setting = value.text, name.rpartition(".")[2].removeprefix("config:")
-    match = _URL.fullmatch(text.partition("?")[0])
-    if match is None and ("://" in text or text.startswith("sqlite") or not text.strip("./")):
-        return None
-    path = inside(_relative_to(project, module, match[1]) if match else text)
+    url = _URL.fullmatch(text.partition("?")[0])
+    path = inside(_relative_to(project, module, url[1]) if url else text)
     if path is None or ":memory:" in text or _TEST.search(posixpath.basename(path)):
         return None
-    is_file = match is not None or _is_database_name(setting) or bool(_DATABASE.search(path))
-    if match is None and "/" not in text and not is_file and not _DIRECTORY.search(setting):
+    if url is None and not _is_data(project, setting, text, path):
         return None
     variables = value.variables or ((setting,) if setting in known else ())
-    if match is None and not _is_database_name(setting) and path in project.files:
-        return None
-    return DataPath(path, variables, project.place(module.path), match is not None, is_file)
+    is_file = url is not None or _is_file(setting, path)
+    return DataPath(path, variables, project.place(module.path), is_url=url is not None, is_file=is_file)
+
+
+def _is_data(project: Project, setting: str, text: str, path: str) -> bool:
+    """Return True if a plain text is a path of data: no other URL, and no file of the commit."""
+    if "://" in text or text.startswith("sqlite") or not text.strip("./"):
+        return False
+    is_path = "/" in text or _is_file(setting, path) or bool(_DIRECTORY.search(setting))
+    return is_path and (_is_database_name(setting) or path not in project.files)
+
+
+def _is_file(setting: str, path: str) -> bool:
+    return _is_database_name(setting) or bool(_DATABASE.search(path))
 
 
 def _is_database_name(setting: str) -> bool:

@@ -1,24 +1,41 @@
 """The file that lists a project's packages, and the extras and groups for production."""
 
+import datetime
 import re
+from dataclasses import replace
 from typing import Final
 
 from hookd.model.nested import table
 from hookd.model.plan import Finding
+from hookd.model.tables.build import LOCKS
 from units.finders.code.project import Project
 from units.finders.code.requirements import is_for_developers, requirements_files
 from units.finders.found import Found
 
-_LOCKS: Final = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
 _PRODUCTION: Final = ("production", "prod", "server", "deploy", "web", "wsgi", "gunicorn", "heroku")
 _KIN: Final = ("prod", "production", "heroku", "deploy", "base", "common", "main", "app", "requirements")
 _WORKSPACE: Final = re.compile(r"(?m)^\[tool\.uv\.workspace\]")
+# The age of a commit whose packages, and those that build them, have often changed too much.
+_OLD: Final = datetime.timedelta(days=2 * 365)
+_NEXT_DAY: Final = datetime.timedelta(days=1)
 
 
-def find_dependencies(project: Project) -> Found:
+def find_dependencies(project: Project, today: datetime.date) -> Found:
+    """Find the list of packages, and for an old commit the way to the packages of its day."""
+    found, date = _find_list(project), project.tree.date
+    if date is None or today - date < _OLD:
+        return found
+    remark = (
+        f"This commit is of {date}. If its packages fail, take those of that day: "
+        f"--set dependencies.environment.UV_EXCLUDE_NEWER={date + _NEXT_DAY}"
+    )
+    return replace(found, remarks=(*found.remarks, remark))
+
+
+def _find_list(project: Project) -> Found:
     """Find the list of packages, the most exact first. A project's own file is found at the deployment by itself."""
     names = _extras(project)
-    lock = project.first(*_LOCKS)
+    lock = project.first(*LOCKS)
     if not lock and _has_workspace_lock(project):
         return Found(tuple(names))
     if file := lock or _requirements(project):

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from hookd.model.hint import Hint, HintKind, render_hint
 from hookd.model.nested import table
 from hookd.model.plan import Finding
 from hookd.model.python_version import fitting_minors, pinned_minor
@@ -30,14 +31,14 @@ class Wanted:
     hard: bool
 
 
-def find_python(project: Project, interpreters: Mapping[str, str]) -> Found:
-    """Choose the version for the environment, and say how to get one that the host lacks."""
+def find_python(project: Project, interpreters: Mapping[str, str], install: HintKind) -> Found:
+    """Choose the version for the environment, and say how to `install` one that the host lacks."""
     wishes = list(_wishes(project))
     if not wishes:
         return Found()
     allowed = fitting_minors(">=3").intersection(*(one.minors for one in wishes if one.hard))
     wish = next((one for one in wishes if not one.hard), wishes[0])
-    exact = (wish.minors & allowed if not wish.hard else None) or allowed
+    exact = _exact(wish, allowed)
     if not interpreters:
         return _without_host(wish, exact)
     host = {int(name.removeprefix("3.")) for name in interpreters if re.fullmatch(r"3\.\d+", name)}
@@ -45,15 +46,25 @@ def find_python(project: Project, interpreters: Mapping[str, str]) -> Found:
     if chosen is None:
         wanted = f"3.{min(allowed or wish.minors)}"
         hard = next((one for one in wishes if one.hard), wish)
-        remark = f"{hard.source} asks for Python {hard.text}, which this host lacks: uv python install {wanted}."
+        command = render_hint(Hint(install, wanted), "")
+        remark = f"{hard.source} asks for Python {hard.text}, which this host lacks: {command}."
         return Found((Finding("dependencies.python", wanted, hard.source),), remarks=(remark,))
-    remarks: tuple[str, ...] = ()
-    if chosen not in exact:
-        remarks = (
-            f"{wish.source} asks for Python {wish.text}, and 3.{chosen} is the nearest here. "
-            f"If packages fail: uv python install 3.{min(wish.minors)}, then dependencies.python.",
-        )
-    return Found((Finding("dependencies.python", f"3.{chosen}", wish.source),), remarks=remarks)
+    found = Finding("dependencies.python", f"3.{chosen}", wish.source)
+    if chosen in exact:
+        return Found((found,))
+    command = render_hint(Hint(install, f"3.{min(wish.minors)}"), "")
+    remark = (
+        f"{wish.source} asks for Python {wish.text}, and 3.{chosen} is the nearest here. "
+        f"If packages fail: {command}, then dependencies.python."
+    )
+    return Found((found,), remarks=(remark,))
+
+
+def _exact(wish: Wanted, allowed: frozenset[int]) -> frozenset[int]:
+    """Return the allowed versions that fit a wish, or all of them if none does."""
+    if wish.hard:
+        return allowed
+    return wish.minors & allowed or allowed
 
 
 def _without_host(wish: Wanted, exact: frozenset[int]) -> Found:

@@ -9,15 +9,19 @@ from typing import Final
 _ASSIGNMENT: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _VARIABLE: Final = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::?[-=]([^{}]*))?\})")
 _KEYWORDS: Final = frozenset("if then else elif fi while until do done ! { } case esac in".split())
-# Programs that start another one: the number of their own words, and options with a value.
+# Programs that start the command behind them.
 _WRAPPERS: Final = frozenset(
     "exec env time nohup command newrelic-admin run-program ddtrace-run opentelemetry-instrument dumb-init tini "
     "gosu su-exec nice stdbuf heroku-nginx start-nginx bin/start-nginx bin/start-pgbouncer bin/qgtunnel".split()
 )
 _RUNNERS: Final = frozenset("poetry uv pipenv pdm hatch rye".split())
 _WITH_USER: Final = frozenset(("gosu", "su-exec"))
+# Modules that `python -m` starts like the programs of their names.
+_MODULES: Final = frozenset(
+    "gunicorn uvicorn hypercorn daphne granian waitress flask celery alembic rq dramatiq fastapi".split()
+)
 _PYTHON: Final = re.compile(r"(?:python|pypy)[\d.]*")
-_SHELLS: Final = frozenset(("sh", "bash", "dash", "ash"))
+SHELLS: Final = frozenset(("sh", "bash", "dash", "ash"))
 _HEREDOC: Final = re.compile(r"<<-?\s*[\"']?(\w+)")
 _MAX_LINES: Final = 2000
 _MAX_LENGTH: Final = 8192
@@ -61,7 +65,7 @@ def read_words(words: Iterable[str], line: int = 1) -> tuple[Command, ...]:
     """Return the commands of an argument vector, whose shell or wrapper may start others."""
     given = tuple(words)
     name = given[0].rpartition("/")[2] if given else ""
-    if name in _SHELLS and (place := _shell_text(given)):
+    if name in SHELLS and (place := _shell_text(given)):
         return tuple(Command(one.words, line, one.variables) for one in read_script(given[place]))
     command = _command(list(given), line, {})
     return (command,) if command else ()
@@ -160,11 +164,6 @@ def _command(words: list[str], line: int, variables: dict[str, str]) -> Command 
         else:
             return Command(tuple(words), line, variables)
     return None
-
-
-_MODULES: Final = frozenset(
-    "gunicorn uvicorn hypercorn daphne granian waitress flask celery alembic rq dramatiq fastapi".split()
-)
 
 
 def _without_options(words: list[str]) -> list[str]:

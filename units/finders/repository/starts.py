@@ -9,7 +9,7 @@ from typing import Final
 
 from units.finders.repository.containers import Dockerfile, dockerfiles
 from units.finders.repository.files import Files
-from units.finders.repository.shell import Command, read_script, read_words
+from units.finders.repository.shell import SHELLS, Command, read_script, read_words
 
 _PROCFILE_LINE: Final = re.compile(r"\s*([A-Za-z0-9_-]+)\s*:\s*(.+)")
 _SCRIPT: Final = re.compile(r"[\w./-]+")
@@ -63,10 +63,10 @@ def _container_commands(files: Files, dockerfile: Dockerfile) -> tuple[Command, 
         return _expanded(files, command, near, variables)
     rest = command[0].words if command else ()
     if _script(files, entry[0], near):
-        given = (
-            (one,) if one.words[0] != "$@" else read_words(rest) for one in _expanded(files, entry, near, variables)
-        )
-        return _expanded(files, tuple(command for commands in given for command in commands), near, variables)
+        given: list[Command] = []
+        for one in _expanded(files, entry, near, variables):
+            given += read_words(rest) if one.words[0] == "$@" else (one,)
+        return _expanded(files, tuple(given), near, variables)
     return _expanded(files, (replace(entry[0], words=(*entry[0].words, *rest)),), near, variables)
 
 
@@ -93,9 +93,8 @@ def _expanded(
 
 def _script(files: Files, command: Command, near: str = "") -> str | None:
     """Return the project's shell script that a command starts, or None."""
-    word = (
-        command.words[1] if command.program in ("sh", "bash", "source", ".") and command.words[1:] else command.words[0]
-    )
+    is_named = command.program in (*SHELLS, "source", ".") and len(command.words) > 1
+    word = command.words[1] if is_named else command.words[0]
     if not _SCRIPT.fullmatch(word) or ("/" not in word and not word.endswith(".sh")):
         return None
     path = file_named(files, word, near)

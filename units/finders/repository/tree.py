@@ -1,6 +1,7 @@
 """The files of a commit, read from a git repository by two git processes that run none of its configuration."""
 
 import codecs
+import datetime
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +36,10 @@ class Unreadable(Exception):
 class Tree:
     """The regular files of a commit, without links and submodules."""
 
-    def __init__(self, sizes: Mapping[str, int], load: Callable[[str], bytes | None]) -> None:
+    def __init__(
+        self, sizes: Mapping[str, int], load: Callable[[str], bytes | None], date: datetime.date | None = None
+    ) -> None:
+        self.date = date
         self.paths: tuple[str, ...] = tuple(sorted(sizes))
         self._sizes = sizes
         self._load = load
@@ -43,10 +47,10 @@ class Tree:
         self._left = _MAX_TOTAL
 
     @classmethod
-    def of(cls, files: Mapping[str, str]) -> Self:
-        """Return a tree of these texts."""
+    def of(cls, files: Mapping[str, str], date: datetime.date | None = None) -> Self:
+        """Return a tree of these texts, committed on a date."""
         blobs = {path: text.encode() for path, text in files.items()}
-        return cls({path: len(blob) for path, blob in blobs.items()}, blobs.get)
+        return cls({path: len(blob) for path, blob in blobs.items()}, blobs.get, date)
 
     def size(self, path: str) -> int:
         """Return the size of a file in bytes, or 0 if it is missing."""
@@ -87,7 +91,16 @@ def open_tree(repository: Path, commit: str) -> Iterator[Tree]:
     git = ("git", f"--git-dir={git_directory if git_directory.exists() else repository}")
     objects, sizes = _list(git, commit)
     with started((*git, "cat-file", "--batch"), seconds=_SECONDS, extra=_ENVIRONMENT) as (requests, answers):
-        yield Tree(sizes, lambda path: _blob(requests, answers, objects[path]))
+        yield Tree(sizes, lambda path: _blob(requests, answers, objects[path]), _date(git, commit))
+
+
+def _date(git: tuple[str, ...], commit: str) -> datetime.date | None:
+    """Return the day of a commit, or None for one that no calendar has."""
+    argv = (*git, "show", "--no-patch", "--format=%cs", f"{commit}^{{commit}}")
+    try:
+        return datetime.date.fromisoformat(run_bytes(argv, seconds=_SECONDS, extra=_ENVIRONMENT).decode().strip())
+    except (CommandFailed, ValueError):
+        return None
 
 
 def _list(git: tuple[str, ...], commit: str) -> tuple[dict[str, str], dict[str, int]]:

@@ -122,7 +122,8 @@ def _server_remarks(project: Project, serving: Serving, kind: Finding | None) ->
         remarks.append(f"The project's gunicorn {version} is older than 24.1: hookd uses its own.")
     name = kind.value if kind else None
     if kind and name in ("gevent", "eventlet") and name not in project.packages:
-        remarks.append(f"{kind.source} asks for {name}, which is no dependency: add it, or --worker-class gthread.")
+        way_out = "add it, or --set service.worker_class=gthread"
+        remarks.append(f"{kind.source} asks for {name}, which is no dependency: {way_out}.")
     if serving.server not in ("gunicorn", "python"):
         remarks.append(f"{serving.source} starts {serving.server}: hookd serves the same app with gunicorn.")
     return remarks

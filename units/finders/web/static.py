@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from hookd.model.plan import Finding
+from hookd.model.tables.fields import overlaps
 from units.finders.code.project import Project
 from units.finders.code.syntax import Module, argument, keyword, source_of, text_of
 from units.finders.code.values import Values, inside
@@ -23,7 +24,7 @@ def find_static(project: Project, service: Service, shared: tuple[str, ...]) -> 
     parts = _django(project, service, values) if service.settings else _mounted(project, service, values)
     for prefix, inner, source in parts:
         directory = project.place(inner)
-        is_code = not any(_overlaps(directory, other) for other in shared)
+        is_code = not any(overlaps(directory, other) for other in shared)
         if prefix.startswith("/") and len(prefix) > 1 and is_code:
             found.setdefault(f"{prefix.rstrip('/')}/", (directory, source))
     if not found:
@@ -31,10 +32,6 @@ def find_static(project: Project, service: Service, shared: tuple[str, ...]) -> 
     table = {prefix: directory for prefix, (directory, _) in found.items()}
     sources = ", ".join(dict.fromkeys(source for _, source in found.values()))
     return Found((Finding("site.static", table, sources),))
-
-
-def _overlaps(first: str, second: str) -> bool:
-    return f"{first}/".startswith(f"{second}/") or f"{second}/".startswith(f"{first}/")
 
 
 def _django(project: Project, service: Service, values: Values) -> Iterator[tuple[str, str, str]]:
@@ -55,8 +52,10 @@ def _prefix(values: Values, found: tuple[Module, ast.expr] | None) -> str | None
         return None
     module, expression = found
     value = values.of(module, expression)
+    if value and "://" in value.text and not value.text.startswith("/"):
+        return None
     if value:
-        return value.text if value.text.startswith("/") else f"/{value.text}" if "://" not in value.text else None
+        return f"/{value.text.removeprefix('/')}"
     last = expression.values[-1] if isinstance(expression, ast.JoinedStr) and expression.values else None
     text = text_of(last)
     return f"/{text.removeprefix('/')}" if text else None

@@ -38,7 +38,7 @@ def check_worker(worker: Any) -> None:
     """Check a worker's health before it takes requests. An exception here ends gunicorn."""
     if not HEALTH_PATH or (_passed[0] and worker.age > worker.cfg.workers):
         return
-    if is_asgi(worker):
+    if _is_asgi(worker):
         from hookd_app import asgi  # asyncio costs other apps memory.
 
         asgi.install(worker)
@@ -96,7 +96,7 @@ def seconds(worker: Any) -> int:
     return min(HEALTH_SECONDS, max(1, limit - 2)) if limit else HEALTH_SECONDS
 
 
-def is_asgi(worker: Any) -> bool:
+def _is_asgi(worker: Any) -> bool:
     """Return True for a worker that calls ASGI apps."""
     return _is_one_of(worker, _ASGI)
 

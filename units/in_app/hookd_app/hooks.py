@@ -1,4 +1,4 @@
-"""hookd's hooks of gunicorn. The app's own run, too, and an exception of theirs is the app's."""
+"""hookd's hooks of gunicorn. Each also calls the app's hook of the same name."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # The same as hookd's keys. A test compares them.
 DEFAULTS = {"worker_class": "gthread", "workers": 2, "threads": 4}
 # From, to: at a stop their threads close connections whose request they have not read yet.
-LOSSY_THREADS = ((21, 0), (24, 1))
+_LOSSY_THREADS = ((21, 0), (24, 1))
 _FIRST_ASGI = (25, 0)
 
 
@@ -35,9 +35,9 @@ def choose_workers(cfg: Settings, wanted: Namespace) -> Iterator[str]:
         if value is not None:
             cfg.keep(name, value)
     if _class_name(cfg) == "asgi":
-        cfg.keep("worker_class", asgi_class())
+        cfg.keep("worker_class", _asgi_class())
     is_threaded = _class_name(cfg) == "gthread" or (_class_name(cfg) == "sync" and cfg.threads > 1)
-    if is_threaded and LOSSY_THREADS[0] <= tuple(version_info[:2]) < LOSSY_THREADS[1]:
+    if is_threaded and _LOSSY_THREADS[0] <= tuple(version_info[:2]) < _LOSSY_THREADS[1]:
         cfg.keep("worker_class", "sync")
         cfg.keep("threads", 1)
         version = ".".join(map(str, version_info))
@@ -48,7 +48,7 @@ def _class_name(cfg: Settings) -> object:
     return cfg.settings["worker_class"].get()
 
 
-def asgi_class() -> str:
+def _asgi_class() -> str:
     """Return gunicorn's own class for ASGI, or uvicorn's for an older gunicorn. Raises ValueError without any."""
     if tuple(version_info[:2]) >= _FIRST_ASGI:
         return "asgi"

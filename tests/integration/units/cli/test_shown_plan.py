@@ -1,8 +1,6 @@
 """`hookd up` prints a plan of docs/apps.md, and a site follows from it."""
 
-import os
 import re
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +9,9 @@ from urllib.request import urlopen
 import pytest
 
 from tests.support import app_plans
-from tests.support.processes import free_port, python
+from tests.support.processes import free_port
 from tests.support.repository import Repository
+from tests.support.typed import typed_at_home
 
 KIND = "flask"
 
@@ -27,17 +26,7 @@ def home() -> Iterator[Path]:
 
 def hookd(home: Path, *arguments: str) -> str:
     """Type a command in a home, and return what it prints."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "HOOKD_"))}
-    done = subprocess.run(
-        python("-m", "hookd.cli", *arguments),
-        env={**kept, "HOME": str(home)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    done = typed_at_home(home, *arguments)
     assert done.returncode == 0, done.stdout
     return done.stdout
 

@@ -12,8 +12,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.support.processes import free_port, listens, python, wait_for
+from tests.support.processes import free_port, listens, wait_for
 from tests.support.repository import Repository
+from tests.support.typed import typed_at_home
 
 PAGE = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{version}']\n"
 
@@ -22,7 +23,7 @@ class Person:
     """A user with a home directory and a repository."""
 
     # The script that started hookd.
-    typed = ""
+    script = ""
 
     def __init__(self, directory: Path) -> None:
         self.home = directory
@@ -37,20 +38,7 @@ class Person:
 
     def hookd(self, *arguments: str, cwd: Path | None = None, status: int | None = 0) -> str:
         """Type a command, and return what it prints. A `status` of None is any."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "HOOKD_"))}
-        kept |= {"HOOKD_TYPED": self.typed} if self.typed else {}
-        command = python("-m", "hookd.cli", *arguments)
-        done = subprocess.run(
-            command,
-            cwd=cwd or self.home,
-            env={**kept, "HOME": str(self.home)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=180,
-            check=False,
-        )
+        done = typed_at_home(self.home, *arguments, cwd=cwd, script=self.script)
         assert "Traceback" not in done.stdout and status in (None, done.returncode), done.stdout
         return done.stdout
 
@@ -84,6 +72,7 @@ def test_one_command_makes_a_site(person: Person) -> None:
     person.hookd(*source, "--entry", "other:app", "--health", "/other")
     assert person.page() == "other"
     assert '.sock:/other"' in (person.home / ".hookd/shop/apps/shop.toml").read_text()
+    check_typed_again(person, source)
     assert "is stopped" in person.hookd("down")
     assert not listens(person.port)
     person.hookd(*source)
@@ -138,7 +127,7 @@ def check_server_commands(person: Person) -> None:
 
 def check_stopped(person: Person) -> None:
     """Name the command that starts a stopped app again, in the form that the person typed."""
-    person.typed = "./run"
+    person.script = "./run"
     again = f"next: ./run hookd up --repo file://{person.repository.work} --name blog\n"
     assert again in person.hookd("down", "blog")
     for command in ("status", "deploy"):
@@ -146,7 +135,23 @@ def check_stopped(person: Person) -> None:
         assert "blog is stopped" in said and again in said
     assert "next: ./run hookd up --name blog\n" in person.hookd("status", "blog", cwd=person.repository.work, status=6)
     assert again.removeprefix("next: ") in person.hookd("doctor", "blog", status=None)
-    person.typed = ""
+    person.script = ""
+
+
+def check_typed_again(person: Person, source: tuple[str, ...]) -> None:
+    """Check a dry run, which shows the changes alone, and the options that are for a new app."""
+    file, variables = person.home / ".hookd/shop/apps/shop.toml", person.home / "more"
+    before, other = file.read_text(), free_port()
+    assert "+workers = 3" in person.hookd(*source, "--set", "service.workers=3", "--dry-run")
+    variables.write_text("A=1\n")
+    refused = {("--port", str(other)): file, ("--env-file", "more"): file.parents[1] / "variables"}
+    for options, edited in refused.items():
+        said = person.hookd(*source, *options, "--dry-run", status=2)
+        assert re.search(rf"^  next: .+ {edited}$", said, re.MULTILINE), said
+    variables.write_text("")
+    same = person.hookd(*source, "--port", str(person.port), "--env-file", "more", "--dry-run")
+    assert "nothing to change" in same
+    assert file.read_text() == before
 
 
 def kill_circus(person: Person) -> None:

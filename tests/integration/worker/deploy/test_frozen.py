@@ -61,7 +61,7 @@ def test_freeze_during_build(site: Installation) -> None:
     before = set(site.root("shop").joinpath("releases").iterdir())
     gate = site.directory / "gate"
     os.mkfifo(gate)
-    site.change_app("shop", build={"commands": [["cat", str(gate)]], "release_commands": [["touch", "../migrated"]]})
+    site.change_app("shop", build={"commands": [["cat", str(gate)]]}, release={"commands": [["touch", "../migrated"]]})
     site.repositories["shop"].commit_and_push(app_files("frozen"))
     asked = site.send_push("shop")["deployment"]
     site.wait_for_step(asked, "build")
@@ -72,7 +72,7 @@ def test_freeze_during_build(site: Installation) -> None:
     assert (site.serving("shop"), site.current("shop").name) == ("before the freeze", one.release)
     # A migration belongs to what is not deployed, and what was built for nothing is gone.
     assert set(site.root("shop").joinpath("releases").iterdir()) == before
-    site.change_app("shop", build={"commands": [], "release_commands": []})
+    site.change_app("shop", build={"commands": []}, release={"commands": []})
     freezes.thaw(site.config.freeze_directory, "shop")
 
 

@@ -50,7 +50,7 @@ def test_twenty_pushes_to_four_apps(site: Installation) -> None:
     books = {app: site.directory / f"{app}.book" for app in CROWD}
     for app, book in books.items():
         notes = {what: [["python", "-c", NOTE, what, str(book), str(_lock(site, app))]] for what in ("start", "end")}
-        site.change_app(app, build={"commands": notes["start"], "release_commands": notes["end"]})
+        site.change_app(app, build={"commands": notes["start"]}, release={"commands": notes["end"]})
     with ThreadPoolExecutor(len(CROWD)) as developers:
         sent = list(developers.map(lambda app: _push_often(site, app), CROWD))
     for app, ids in zip(CROWD, sent, strict=True):

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
+from hookd.model.hint import HintKind
 from hookd.model.units.phases import MANAGED_PYTHONS
-from units.finders.__main__ import _UV, interpreters
+from units.finders.__main__ import _UV, install_hint, interpreters
+from units.system import layout
 
 
 def test_own_and_managed_pythons_are_listed(tmp_path: Path) -> None:
@@ -18,3 +22,11 @@ def test_own_and_managed_pythons_are_listed(tmp_path: Path) -> None:
         "3.13": str(tmp_path / "uv/cpython-3.13.5-linux-x86_64-gnu/bin/python3.13"),
     }
     assert MANAGED_PYTHONS in _UV
+
+
+def test_only_servers_install_as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = []
+    for config in (layout.CONFIG, Path("/home/ada/.hookd/shop/hookd.toml")):
+        monkeypatch.setenv("HOOKD_CONFIG", str(config))
+        kinds.append(install_hint())
+    assert kinds == [HintKind.INSTALL_PYTHON, HintKind.INSTALL_OWN_PYTHON]

@@ -9,11 +9,18 @@ from tests.unit.units.finders.layouts import FLASK, plan_of
 
 
 @pytest.mark.parametrize(
-    "files", [{"README": "x"}, {"cookiecutter.json": "{}", "{{a}}/app.py": FLASK}, {"lib/x.py": "a = 1\n"}, {}]
+    ("files", "reason"),
+    [
+        ({"README": "x"}, "Python"),
+        ({"cookiecutter.json": "{}", "{{a}}/app.py": FLASK}, "template"),
+        ({"lib/x.py": "a = 1\n"}, "service.entry"),
+        ({}, "no files"),
+    ],
 )
-def test_unknown_repositories_say_why(files: dict[str, str]) -> None:
+def test_unknown_repositories_say_why(files: dict[str, str], reason: str) -> None:
     plan = plan_of(files)
     assert (plan.kind, plan.findings, len(plan.remarks)) == ("unknown", (), 1)
+    assert reason in plan.remarks[0]
 
 
 HOSTILE = {

@@ -185,7 +185,11 @@ def test_fault_of_a_failure(name: str, fault: Fault) -> None:
         ("/healthz answered 400, not 200", f"{EDIT} health.host=shop.example.org", Fault.CONFIGURATION),
         ("/healthz gives no answer within 20 s", f"{EDIT} health.deadline=60", Fault.CONFIGURATION),
         ("/healthz answered 504, not 200", f"{EDIT} health.deadline=60", Fault.CONFIGURATION),
-        ("the page gives no answer when its 30 s were over (health.deadline)", f"{EDIT} health.deadline=60", None),
+        (
+            "the page gives no answer when its 30 s were over (health.deadline)",
+            f"{EDIT} health.deadline=60",
+            Fault.CONFIGURATION,
+        ),
         ("/healthz answered 500, not 200: the app raised ValueError: bad", "", Fault.UNKNOWN),
         (
             "/healthz answered 500, not 200: the app raised ImproperlyConfigured: Set the KEY_ID environment variable",
@@ -194,11 +198,11 @@ def test_fault_of_a_failure(name: str, fault: Fault) -> None:
         ),
     ],
 )
-def test_health_cause(text: str, command: str, fault: Fault | None) -> None:
+def test_health_cause(text: str, command: str, fault: Fault) -> None:
     cause = health_cause(text, app(site={"domain": "shop.example.org"}))
     assert cause.text.startswith(text)
     assert (render_hint(cause.hint, "shop") if cause.hint else "") == command
-    assert fault is None or cause.fault is fault
+    assert cause.fault is fault
 
 
 def test_silent_server_of_its_own() -> None:

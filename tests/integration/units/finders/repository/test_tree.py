@@ -26,6 +26,7 @@ def test_files_of_a_commit_are_read(repository: Repository, name: str) -> None:
     repository.push()
     (repository.work / "c.txt").write_text("not in the commit")
     with open_tree(getattr(repository, name), commit) as tree:
+        assert tree.date is not None
         assert tree.paths == ("a.txt", "b/ü.txt", "c.txt")
         assert [tree.read(path) for path in ("b/ü.txt", "c.txt", "none")] == ["ü\n", "old", None]
 

@@ -69,10 +69,3 @@ def test_own_command_has_no_check() -> None:
 def test_own_check_command() -> None:
     assert check_command(app_with({"preflight": ["true", "x y"]})) == ("true", "x y")
     assert check_command(app_with({"preflight": []})) == ()
-
-
-@pytest.mark.parametrize("key", ["before_switch", "release_commands"])
-def test_older_catalogues_name_release_commands(key: str) -> None:
-    app = app_with(build={key: [["flask", "db", "upgrade"]], "commands": [["make"]]})
-    assert app.release.commands == (("flask", "db", "upgrade"),)
-    assert app.build.commands == (("make",),)

@@ -27,6 +27,7 @@ FILE = (
         ("nowhere.key=2", ("nowhere.key", 2)),
         ("health.status=200", ("health.status", 200)),
         ("branch=true", ("branch", True)),
+        ("a.UV_EXCLUDE_NEWER=2022-11-11", ("a.UV_EXCLUDE_NEWER", "2022-11-11")),
     ],
 )
 def test_change_is_toml_or_text(change: str, expected: tuple[str, Any]) -> None:

@@ -1,8 +1,12 @@
 """The list of packages is the one that the project means."""
 
+import datetime
+
 import pytest
 
 from tests.unit.units.finders.layouts import FLASK, plan_of, values_of
+from units.finders.plan import find_plan
+from units.finders.repository.tree import Tree
 
 HASHED = "flask==3.1 --hash=sha256:" + "0" * 64
 
@@ -36,3 +40,18 @@ def test_groups_for_production_are_proposed() -> None:
     text = "[project]\nname='a'\n[project.optional-dependencies]\nprod=['x']\ntest=['y']\n[dependency-groups]\nserver=['z']\n"
     values = values_of({"app.py": FLASK, "pyproject.toml": text})
     assert (values["dependencies.extras"], values["dependencies.groups"]) == (["prod"], ["server"])
+
+
+@pytest.mark.parametrize(
+    ("date", "day"),
+    [
+        (datetime.date(2019, 9, 1), "2019-09-02"),
+        (datetime.date(2022, 12, 31), "2023-01-01"),
+        (datetime.date(2026, 1, 1), None),
+        (None, None),
+    ],
+)
+def test_old_commits_have_a_way_out(date: datetime.date | None, day: str | None) -> None:
+    tree = Tree.of({"app.py": FLASK, "requirements.txt": "flask\n"}, date)
+    remarks = [one for one in find_plan(tree, today=datetime.date(2026, 12, 1)).remarks if "UV_EXCLUDE_NEWER" in one]
+    assert [one.rpartition("=")[2] for one in remarks] == ([day] if day else [])

@@ -2,7 +2,10 @@
 
 import pytest
 
+from hookd.model.hint import Hint, HintKind, render_hint
 from tests.unit.units.finders.layouts import FLASK, plan_of
+from units.finders.plan import find_plan
+from units.finders.repository.tree import Tree
 
 HOST = {"py39": "/usr/local/bin/python3.9", "py311": "/usr/bin/python3.11", "py313": "/opt/python3.13"}
 
@@ -27,3 +30,12 @@ def test_python_fits_the_host(files: dict[str, str], version: str, is_said: bool
     plan = plan_of({"app.py": FLASK, **files}, **HOST)
     assert {one.key: one.value for one in plan.findings}["dependencies.python"] == version
     assert any("uv python install" in remark for remark in plan.remarks) == is_said
+
+
+@pytest.mark.parametrize(
+    "files", [{"pyproject.toml": "[project]\nname='a'\nrequires-python='>=3.14'"}, {"Dockerfile": "FROM python:3.14-slim\n"}]
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [HintKind.INSTALL_PYTHON, HintKind.INSTALL_OWN_PYTHON])
+def test_install_command_fits_the_host(files: dict[str, str], kind: HintKind) -> None:
+    plan = find_plan(Tree.of({"app.py": FLASK, **files}), None, {"3.11": "/usr/bin/python3.11"}, install=kind)
+    assert any(f": {render_hint(Hint(kind, '3.14'), '')}" in remark for remark in plan.remarks)

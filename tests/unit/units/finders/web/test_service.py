@@ -3,6 +3,7 @@
 import pytest
 
 from tests.unit.units.finders.layouts import DJANGO, FACTORY, FASTAPI, FLASK, SETTINGS, WSGI, django, plan_of, values_of
+from units.apps.table.keys import parse_change
 
 NEEDY = "from flask import Flask\ndef create_app(config_name):\n    return Flask(__name__)\n"
 INI = "[uwsgi]\nmodule = site1.wsgi:application\nprocesses = 3\nattach-daemon = ./manage.py sendalerts --loop\n"
@@ -37,6 +38,15 @@ INI = "[uwsgi]\nmodule = site1.wsgi:application\nprocesses = 3\nattach-daemon = 
                 "shop.py": FACTORY,
             },
             "shop:create_app()",
+        ),
+        (
+            {
+                "Dockerfile": 'CMD ["dash", "start.sh"]\n',
+                "start.sh": "#!/bin/sh\nexec gunicorn shop.site:app\n",
+                "shop/site.py": FLASK,
+                "app.py": FLASK,
+            },
+            "shop.site:app",
         ),
         ({"Procfile": "web: uwsgi conf/uwsgi.ini\n", "conf/uwsgi.ini": INI, **DJANGO}, "site1.wsgi:application"),
         ({".flaskenv": "FLASK_APP=shop.py\n", "shop.py": FACTORY}, "shop:create_app()"),
@@ -148,3 +158,9 @@ def test_broken_files_are_no_app(text: str) -> None:
 def test_values_bound_to_themselves_end() -> None:
     text = "from app import app as app\nDATA_DIR = DATA_DIR + 'x'\ndef create_app():\n    return create_app()\n"
     assert plan_of({"app.py": text}).kind == "unknown"
+
+
+def test_missing_worker_packages_are_said() -> None:
+    plan = plan_of({"app.py": FLASK, "gunicorn.conf.py": "worker_class = 'gevent'\n"})
+    remark = next(remark for remark in plan.remarks if "gevent" in remark)
+    assert parse_change(remark.rpartition("--set ")[2].rstrip(".")) == ("service.worker_class", "gthread")
