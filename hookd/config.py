@@ -17,7 +17,7 @@ from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
 from hookd.model.ids import is_app
 from hookd.model.settings import Settings
-from hookd.model.tables.spelling import nearest_key, wanted
+from hookd.model.tables.spelling import key_of, nearest_key, wanted
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -177,7 +177,11 @@ def unreadable(file: Path, error: OSError, name: str = "") -> Problem:
 def from_validation(file: str, error: ValidationError, model: type[BaseModel] = App) -> list[Problem]:
     """Return the problems of a validation error of a model, without defaults that an invalid value prevents."""
     found = (item for item in error.errors(include_url=False) if item["type"] != "default_factory_not_called")
-    return [Problem(file, ".".join(map(str, item["loc"])), _text(item, model)) for item in found]
+    # A value that fits none of several types has an error for each.
+    first: dict[str, ErrorDetails] = {}
+    for item in found:
+        first.setdefault(key_of(item["loc"]), item)
+    return [Problem(file, key, _text(item, model)) for key, item in first.items()]
 
 
 def _load(path: Path, only: str | None) -> tuple[Config | None, list[Problem]]:

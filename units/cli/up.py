@@ -78,6 +78,7 @@ def up(repo: str | None, name: str | None, dry_run: bool, **options: Any) -> Non
     url = repository_url(repo)
     home = default_home(name if name and is_app(name) else app_name(name or url))
     home.require_short_path()
+    _require_page(options["health"])
     if options["directory"]:
         options["directory"] = normpath(options["directory"])
     if home.exists:
@@ -158,6 +159,12 @@ def _find(request: _Request) -> tuple[Head, Plan]:
     print_line(f"Reading {request.url}")
     head = inspector.fetch(Branch(home.name, request.url, request.options["branch"]))
     return head, without_server_keys(inspector.find(head, request.options["directory"]))
+
+
+def _require_page(page: str | None) -> None:
+    """Raise HostError if a typed health page is neither a page nor a full address."""
+    if page and not page.startswith("/") and "://" not in page:
+        raise HostError(f"a health page begins with /, and {page!r} does not", hint=f"hookd up --health /{page}")
 
 
 def _require_repository(home: Home, url: str) -> None:

@@ -1,5 +1,6 @@
 """Spelling of a configuration: examples for refused values, and the known key nearest to an unknown one."""
 
+import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -14,6 +15,7 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "build.memory_max": 'a size such as "512M"',
     "build.environment": 'a table such as {NODE_ENV = "production"}',
     "full_name": "owner/name, such as acme/shop",
+    "health.status": 'a status such as 204, or "<500"',
     "health.host": "a host name such as shop.example.org",
     "ownership.group": "a name such as www-data",
     "ownership.user": "a name such as www-data",
@@ -46,6 +48,16 @@ _KINDS: Final[Mapping[str, str]] = {
     "less_than": "less than {lt:g}",
 }
 _SIMILARITY: Final = 0.6
+# How pydantic names the one of several types that a value does not fit.
+_TYPE_NAME: Final = re.compile(r"(?:constrained-)?(?:int|float|str|bool)|[a-z-]+\[.*")
+
+
+def key_of(location: Sequence[str | int]) -> str:
+    """Return the key at the location of a validation error."""
+    parts = [str(part) for part in location]
+    while len(parts) > 1 and _TYPE_NAME.fullmatch(parts[-1]):
+        parts.pop()
+    return ".".join(parts)
 
 
 def wanted(location: Sequence[str | int], kind: str, limits: Mapping[str, Any]) -> str | None:

@@ -44,7 +44,7 @@ def parse_change(change: str) -> tuple[str, Any]:
     """
     path, equals, text = change.partition("=")
     path = path.strip()
-    if not equals:
+    if not equals or not path:
         raise Refused([f"{change!r} is not KEY=VALUE, such as health.deadline=60"])
     try:
         value = tomllib.loads(f"value = {text}")["value"]

@@ -30,6 +30,8 @@ class Person:
         self.repository = Repository(directory / "git")
         self.port = free_port()
         self.commit("one")
+        for arguments in (("--bare", "empty.git"), ("with blank",)):
+            subprocess.run(("git", "init", "-q", *arguments), cwd=directory, check=True)
 
     def commit(self, version: str) -> str:
         """Commit and push a page."""
@@ -200,19 +202,27 @@ def test_checkout_deploys_its_own_commits(person: Person) -> None:
     ("arguments", "cause"),
     [
         (("up",), "is no git repository"),
-        (("up", "--repo", "/nowhere"), "is no git repository"),
+        (("up", "--repo", "/nowhere"), "does not exist"),
+        (("up", "--repo", "git"), "is no git repository"),
+        (("up", "--repo", "empty.git"), "has no commit yet"),
+        (("up", "--repo", "with blank"), "has no blanks"),
         (("up", "--repo", "https://127.0.0.1:1/acme/shop.git"), "cannot be read"),
         (("up", "--repo", "git@host:???.git"), "cannot name an app"),
         (("up", "--branch", "nowhere"), "has no branch nowhere"),
         (("up", "--branch=-x"), "branch"),
         (("up", "--set", "service.workers=many"), "service.workers"),
         (("up", "--set", "nokey"), "is not KEY=VALUE"),
+        (("up", "--set", "=5"), "is not KEY=VALUE"),
+        (("up", "--set", "health.status=banana"), "health.status: invalid value 'banana', expected a status"),
+        (("up", "--health", "up"), "begins with /"),
         (("up", "--name", "9"), "cannot name an app"),
         (("down", "nobody"), "there is no"),
     ],
 )
 def test_wrong_input_leaves_nothing(person: Person, arguments: tuple[str, ...], cause: str) -> None:
-    here = arguments[0] == "up" and any(name in arguments for name in ("--branch", "--branch=-x", "--set", "--name"))
+    here = arguments[0] == "up" and any(
+        name in arguments for name in ("--branch", "--branch=-x", "--set", "--name", "--health")
+    )
     said = person.hookd(*arguments, cwd=person.repository.work if here else None, status=2)
     assert cause in said and re.search(r"^  next: ", said, re.MULTILINE), said
     assert list((person.home / ".hookd").glob("*")) == []

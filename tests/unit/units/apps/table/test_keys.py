@@ -35,8 +35,9 @@ def test_change_is_toml_or_text(change: str, expected: tuple[str, Any]) -> None:
 
 
 def test_wrong_changes_are_refused() -> None:
-    with pytest.raises(Refused, match="KEY=VALUE"):
-        parse_change("nokey")
+    for wrong in ("nokey", "=5", " =5"):
+        with pytest.raises(Refused, match="KEY=VALUE"):
+            parse_change(wrong)
     with pytest.raises(Refused, match="is a value"):
         set_key({"branch": "main"}, "branch.x", 1)
 
