@@ -1,6 +1,7 @@
 """Commands that a message names as the next one to type, by the kind of the installation."""
 
 import shlex
+from pathlib import Path
 from typing import Final
 
 from hookd.config import Config
@@ -16,6 +17,8 @@ def edit_command(*files: str) -> str:
 
 def start_command(program: str, config: Config) -> str:
     """Return the command that starts one of hookd's programs, such as `hookd redis`."""
+    if config.is_own:
+        return up_command(config)
     return f"sudo systemctl restart {_UNITS[program]}" if config.is_server else f"hookd {program}"
 
 
@@ -24,3 +27,13 @@ def resume_command(config: Config) -> str:
     command = f". {shlex.quote(str(config.settings.rq_environment))} && rq resume"
     as_worker = "sudo setsid --wait runuser -u manager -- sh -c "
     return as_worker + shlex.quote(command) if config.is_server else command
+
+
+def up_command(config: Config) -> str:
+    """Return the command that starts an app of `hookd up` again. It names the repository outside of its checkout."""
+    name = config.path.parent.name
+    url = next((app.repository for app in config.catalogue.apps), "")
+    is_here = Path.cwd().is_relative_to(url.removeprefix("file://")) if url.startswith("file://") else False
+    repository = ("--repo", url) if url and not is_here else ()
+    is_named = url.rstrip("/").rpartition("/")[2].removesuffix(".git") == name
+    return shlex.join(("hookd", "up", *repository, *(() if is_named else ("--name", name))))

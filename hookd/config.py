@@ -17,7 +17,7 @@ from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
 from hookd.model.ids import is_app
 from hookd.model.settings import Settings
-from hookd.model.tables.spelling import nearest_key, wanted
+from hookd.model.tables.spelling import key_of, nearest_key, wanted
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -88,6 +88,11 @@ class Config:
         return self.settings.frozen or self.path.parent / "frozen"
 
     @property
+    def is_own(self) -> bool:
+        """Return True for an app of `hookd up`."""
+        return is_own(self.path)
+
+    @property
     def is_server(self) -> bool:
         """Return True on a host that `hookd setup` made: there Redis asks for passwords."""
         return self.settings.redis.passwords is not None
@@ -97,14 +102,16 @@ class Config:
         return [file.stem for file in _files(self.apps, [], optional=True)]
 
 
-def config_path(given: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path:
+def config_path(given: Path | None = None, environment: Mapping[str, str] = os.environ, *, app: str = "") -> Path:
     """Return the configuration file: `given`, else $HOOKD_CONFIG, else /etc/hookd/hookd.toml.
 
-    Where the last is missing, it is the one of `hookd up`, if this user has only one.
+    Where the last is missing, it is the one that `hookd up` made for `app`, or else the only one of this user.
     """
-    if given is None and not environment.get(VARIABLE) and not DEFAULT.exists() and len(own := own_configs()) == 1:
-        return own[0]
-    return (given or Path(environment.get(VARIABLE) or DEFAULT)).absolute()
+    if given is not None or environment.get(VARIABLE) or DEFAULT.exists():
+        return (given or Path(environment.get(VARIABLE) or DEFAULT)).absolute()
+    own = own_configs()
+    named = [path for path in own if path.parent.name == app]
+    return next(iter(named or own), DEFAULT) if named or len(own) == 1 else DEFAULT
 
 
 def own_directory() -> Path:
@@ -115,6 +122,11 @@ def own_directory() -> Path:
 def own_configs() -> list[Path]:
     """Return the configurations that `hookd up` made for this user, and none that another user owns."""
     return sorted(path for path in own_directory().glob("*/hookd.toml") if path.stat().st_uid == os.geteuid())
+
+
+def is_own(path: Path) -> bool:
+    """Return True for a configuration that `hookd up` made for this user."""
+    return path.parent.parent == own_directory()
 
 
 def load(path: Path, *, only: str | None = None) -> Config:
@@ -165,7 +177,11 @@ def unreadable(file: Path, error: OSError, name: str = "") -> Problem:
 def from_validation(file: str, error: ValidationError, model: type[BaseModel] = App) -> list[Problem]:
     """Return the problems of a validation error of a model, without defaults that an invalid value prevents."""
     found = (item for item in error.errors(include_url=False) if item["type"] != "default_factory_not_called")
-    return [Problem(file, ".".join(map(str, item["loc"])), _text(item, model)) for item in found]
+    # A value that fits none of several types has an error for each.
+    first: dict[str, ErrorDetails] = {}
+    for item in found:
+        first.setdefault(key_of(item["loc"]), item)
+    return [Problem(file, key, _text(item, model)) for key, item in first.items()]
 
 
 def _load(path: Path, only: str | None) -> tuple[Config | None, list[Problem]]:

@@ -5,6 +5,11 @@
 worker, reconcile, redis) · `send` (a signed push). The commands for a server are in `units/cli`.
 """
 
-from hookd.cli.main import main
+import sys
+
+try:
+    from hookd.cli.main import main
+except KeyboardInterrupt:  # Ctrl-C while the modules are read.
+    sys.exit(130)
 
 __all__ = ["main"]

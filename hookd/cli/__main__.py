@@ -1,5 +1,10 @@
 """`python -m hookd.cli` is the `hookd` command."""
 
+import sys
+
 from hookd.cli import main
 
-main(prog_name="hookd")
+try:
+    main(prog_name="hookd")
+except KeyboardInterrupt:
+    sys.exit(130)

@@ -15,21 +15,36 @@ import click
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
 
 from hookd import freezes
-from hookd.commands import edit_command, start_command
-from hookd.config import DEFAULT, INSTALLED, WRONG_NAME, Config, ConfigError, Problem, config_path, load
+from hookd.commands import edit_command, start_command, up_command
+from hookd.config import (
+    DEFAULT,
+    INSTALLED,
+    WRONG_NAME,
+    Config,
+    ConfigError,
+    Problem,
+    config_path,
+    load,
+    own_configs,
+)
 from hookd.credentials import PasswordUnreadable, cli_user
 from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
 from hookd.model.decision import Freeze
-from hookd.model.ids import is_app
+from hookd.model.ids import app_of, is_app
 from hookd.model.text import printable
 from hookd.queue.client import cli_client, is_denied, no_answer
 from hookd.queue.deployments import Contention, DeploymentStore
 
 USAGE, UNREACHABLE, INTERRUPTED = 2, 6, 130
 Command = Callable[..., Any]
+# Parameters of commands that name an app, or one of its deployments.
+_APP_PARAMETERS: Final = ("app", "deployment", "apps")
 # A call of hookd at the start of a command line, or after another command.
 _HOOKD: Final = re.compile(r"(?:^|; )(?:sudo )?hookd (?!-)")
+_OWN_HOOKD: Final = re.compile(r"(^|; )hookd ")
+# The script by which a person started hookd, because `hookd` may not be on the PATH.
+_SCRIPT: Final = "HOOKD_TYPED"
 
 
 def print_line(text: str, *, err: bool = False, **style: Any) -> None:
@@ -56,12 +71,17 @@ def fail(message: str, *, hint: str | None = None, status: int = USAGE) -> NoRet
 
 
 def keep_config(command: str) -> str:
-    """Add a chosen configuration to a command of hookd: the typed one, or $HOOKD_CONFIG, which sudo drops."""
+    """Add a chosen configuration to a command of hookd: the typed one, or $HOOKD_CONFIG, which sudo drops.
+
+    A person who started hookd by the script `run` types the next command in the same form.
+    """
     context = click.get_current_context(silent=True)
     typed = context.find_root().obj if context else None
     path = config_path(typed) if typed or command.startswith("sudo ") else DEFAULT
     option = "" if path == DEFAULT else f"--config {shlex.quote(str(path))} "
-    return _HOOKD.sub(lambda found: found[0] + option, command) if option else command
+    command = _HOOKD.sub(lambda found: found[0] + option, command) if option else command
+    script = os.environ.get(_SCRIPT)
+    return _OWN_HOOKD.sub(rf"\1{shlex.quote(script)} hookd ", command) if script else command
 
 
 def fail_config(error: ConfigError) -> NoReturn:
@@ -107,7 +127,7 @@ def needs_config(command: Command) -> Command:
 
     @wraps(command)
     def with_config(**options: Any) -> Any:
-        path = config_path(click.get_current_context().obj)
+        path = typed_config()
         if not path.exists():
             hint = shlex.join(("ls", "-ld", str(path)))
             if path == DEFAULT:
@@ -122,6 +142,32 @@ def needs_config(command: Command) -> Command:
             fail_redis(error, config)
 
     return with_config
+
+
+def typed_config() -> Path:
+    """Return the configuration of this command. `hookd up` makes one per app, so the app of the command chooses.
+
+    End the command if several fit.
+    """
+    context = click.get_current_context()
+    given, app = context.find_root().obj, typed_app(context)
+    path = config_path(given, app=app)
+    if given is None and path == DEFAULT and not path.exists() and (own := own_configs()):
+        names = [config.parent.name for config in own]
+        takes_app = any(parameter.name in _APP_PARAMETERS for parameter in context.command.params)
+        again = f"{context.command_path} {names[0]}" if takes_app else f"hookd --config {own[0]} {context.info_name}"
+        missing = f"there is no app {app!r}, there are" if app else "there are several apps"
+        fail(f"{missing}: {', '.join(names)}", hint=again)
+    return path
+
+
+def typed_app(context: click.Context) -> str:
+    """Return the app that a command names, or the app of a deployment that it names, or ""."""
+    typed = next((context.params[name] for name in _APP_PARAMETERS if context.params.get(name)), "")
+    text = str(typed[0] if isinstance(typed, tuple) else typed)
+    with suppress(ValueError):
+        return app_of(text)
+    return text
 
 
 def fail_redis(error: RedisError | Contention, config: Config) -> NoReturn:
@@ -142,6 +188,8 @@ def describe_redis_error(error: RedisError | Contention, config: Config) -> tupl
         case TimeoutError():
             text = no_answer(config.settings.redis.url)
             hint = start_command("redis", config) if config.is_server else "pgrep -fl 'redis|valkey'"
+        case ConnectionError() if config.is_own:
+            text, hint = f"{config.path.parent.name} is stopped", up_command(config)
         case ConnectionError():
             text, hint = no_answer(config.settings.redis.url), start_command("redis", config)
     return text, hint
@@ -173,8 +221,10 @@ def fail_unknown_app(name: str, known: list[str], noun: str = "app") -> NoReturn
 def complete_app(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Complete an app's name in the shell. A configuration that cannot be read completes nothing."""
     with suppress(ConfigError, OSError):
-        apps = load(config_path(context.find_root().params.get("path"))).catalogue.apps
-        return [app.name for app in apps if app.name.startswith(incomplete)]
+        path = config_path(context.find_root().params.get("path"))
+        own = [config.parent.name for config in own_configs()] if path == DEFAULT and not path.exists() else None
+        names = [app.name for app in load(path).catalogue.apps] if own is None else own
+        return [name for name in names if name.startswith(incomplete)]
     return []
 
 

@@ -71,8 +71,11 @@ class LazyGroup(click.Group):
 class _SectionedGroup(LazyGroup):
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         """Parse the options before the command, and turn usage errors into messages."""
-        with _usage_messages():
-            return super().make_context(*arguments, **options)
+        try:
+            with _usage_messages():
+                return super().make_context(*arguments, **options)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in sections."""

@@ -21,7 +21,7 @@ from hookd.commands import edit_command
 from hookd.config import Config
 from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
-from hookd.model.decision import Freeze, Lag, Verdict, remedy
+from hookd.model.decision import NOTHING_DEPLOYED, Freeze, Lag, Verdict, remedy
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Status
 from hookd.model.hint import Hint, HintKind, render_hint
 from hookd.model.text import format_duration, printable
@@ -104,8 +104,11 @@ def _print_lag(config: Config, app: App, view: AppStatus, store: DeploymentStore
     view = view.after_thaw(is_frozen=freeze is not None)
     if view.drift:
         print_line(f"  {printable(view.drift)}", fg="red")
+    last = next(iter(store.history(app.name, 1)), None)
     if view.lag:
         print_line(f"  {printable(_lag_text(view.lag, freeze))}", fg="yellow")
+    elif not view.deployed_commit and (last is None or last.ended):
+        print_line(f"  {NOTHING_DEPLOYED.why}", fg="yellow")
     if freeze:
         print_line(f"  {freeze}", fg="yellow")
     if view.pinned_commit:
@@ -116,7 +119,6 @@ def _print_lag(config: Config, app: App, view: AppStatus, store: DeploymentStore
         print_line(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {printable(bad.cause)}")
     if files := _last_written(view):
         print_line(f"  {files}", fg="yellow")
-    last = next(iter(store.history(app.name, 1)), None)
     if command := _open_deployment_command(config, app, store, last) or _next_command(app, view, freeze, last):
         common.print_next(command)
 
@@ -147,7 +149,7 @@ def _next_command(app: App, view: AppStatus, freeze: Freeze | None, last: Deploy
     if mending := _mending_command(view, last):
         return mending
     if view.lag:
-        return remedy(view.lag.verdict, view.app)
+        return remedy(view.lag.verdict, view.app, needs_fix=view.lag.needs_fix)
     if view.pinned_commit:
         return remedy(Verdict.PINNED, view.app)
     if view.healthy is False:

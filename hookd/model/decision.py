@@ -46,10 +46,15 @@ class Verdict(StrEnum):
 
 
 class Assessment(BaseModel, frozen=True):
-    """A verdict and its reason in one sentence."""
+    """A verdict and its reason in one sentence. `needs_fix` means that only another commit can end it."""
 
     verdict: Verdict
     why: str
+    needs_fix: bool = False
+
+
+# Before the first deployment, which a person starts.
+NOTHING_DEPLOYED: Final = Assessment(verdict=Verdict.WAITING, why="nothing is deployed yet")
 
 
 class Freeze(BaseModel, frozen=True, extra="forbid"):
@@ -83,15 +88,15 @@ _REMEDIES: Final[Mapping[Verdict, HintKind]] = {
 }
 
 
-def remedy_hint(verdict: Verdict) -> Hint | None:
+def remedy_hint(verdict: Verdict, *, needs_fix: bool = False) -> Hint | None:
     """Return the hint that clears a verdict, if there is one."""
-    kind = _REMEDIES.get(verdict)
+    kind = HintKind.PUSH_FIX if needs_fix else _REMEDIES.get(verdict)
     return Hint(kind) if kind else None
 
 
-def remedy(verdict: Verdict, app: str, hookd: str = "hookd") -> str:
+def remedy(verdict: Verdict, app: str, hookd: str = "hookd", *, needs_fix: bool = False) -> str:
     """Return the command that clears a verdict, or "". `hookd` is the call of the program."""
-    hint = remedy_hint(verdict)
+    hint = remedy_hint(verdict, needs_fix=needs_fix)
     return render_hint(hint, app, hookd=hookd) if hint else ""
 
 
@@ -118,7 +123,7 @@ def block_reason(
         return Assessment(verdict=Verdict.PINNED, why=why)
     is_retried = trigger in _RETRY_TRIGGERS and quarantined is not None and _is_retryable(state, quarantined)
     if quarantined is not None and not is_retried and not quarantined.is_lifted(edited):
-        return Assessment(verdict=Verdict.QUARANTINED, why=str(quarantined))
+        return Assessment(verdict=Verdict.QUARANTINED, why=str(quarantined), needs_fix=quarantined.needs_fix)
     if skipped is not None and (skipped.commit, skipped.base) == (head, deployed):
         why = f"{head[:12]} changes none of the app's paths since {skipped.base[:12]}"
         return Assessment(verdict=Verdict.SKIPPED, why=why)

@@ -61,6 +61,7 @@ class HintKind(Enum):
     SHOW_INODES = "show_inodes", "df -i {argument}", _PATH
     RUN_DOCTOR = "run_doctor", "{hookd} doctor {app}"
     DEPLOY = "deploy", "{hookd} deploy {app}"
+    PUSH_FIX = "push_fix", "push a fix"
     LIST_COMMITS = "list_commits", "git log --oneline origin/{argument}", _POINT
     NAME_COMMIT = "name_commit", "{hookd} rollback {app} --to COMMIT"
     UNPIN = "unpin", "{hookd} unpin {app}"

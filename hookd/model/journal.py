@@ -49,7 +49,8 @@ class Good(_JournalEntry):
 class Quarantined(_JournalEntry):
     """A commit that only a person deploys again. `served` is True if it was started as the service.
 
-    With `configured_at`, an app's configuration of another time deploys it once more.
+    With `configured_at`, an app's configuration of another time deploys it once more. With `needs_fix` its own code is
+    at fault, so that it would fail again.
     """
 
     kind: Literal["quarantined"] = "quarantined"
@@ -57,6 +58,7 @@ class Quarantined(_JournalEntry):
     served: bool
     cause: str
     configured_at: AwareDatetime | None = None
+    needs_fix: bool = False
 
     def __str__(self) -> str:
         until = " until the app or its variables are edited" if self.configured_at else ""

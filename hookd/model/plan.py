@@ -17,6 +17,8 @@ _KEYS: Final = (
 # Variables by which hookd, systemd and the loader of programs work. No commit sets them.
 _OF_THE_HOST: Final = re.compile(r"(?:HOOKD|LD|LISTEN)_\w+|NOTIFY_SOCKET")
 _VERSION: Final = re.compile(r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?")
+# Names the top of a repository, where a person types a directory.
+TOP: Final = "."
 _ADDRESS: Final = re.compile(r"127\.0\.0\.1:[1-9]\d{1,4}")
 _MAX_BYTES: Final = 1 << 20
 # A value is checked again where it stands in another one.

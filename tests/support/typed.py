@@ -29,9 +29,15 @@ def typed(config: Path, *arguments: str, stdin: str = "") -> Result:
     return done
 
 
-def typed_at_home(home: Path, *arguments: str, cwd: Path | None = None, seconds: int = 180) -> "CompletedProcess[str]":
-    """Run `hookd ARGUMENTS` as a person with this home and without a terminal. The output has both streams."""
+def typed_at_home(
+    home: Path, *arguments: str, cwd: Path | None = None, seconds: int = 180, script: str = ""
+) -> "CompletedProcess[str]":
+    """Run `hookd ARGUMENTS` as a person with this home and without a terminal. The output has both streams.
+
+    `script` is the one that started hookd.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "HOOKD_"))}
+    kept |= {"HOOKD_TYPED": script} if script else {}
     return subprocess.run(
         python("-P", "-m", "hookd.cli", *arguments),
         cwd=cwd or home,

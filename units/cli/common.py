@@ -10,9 +10,9 @@ from typing import Any, Final
 import click
 from redis.exceptions import RedisError
 
-from hookd.cli.common import Command, fail, open_store, print_line, sudo_command
+from hookd.cli.common import Command, fail, open_store, print_line, sudo_command, typed_app
 from hookd.cli.main import exit_status
-from hookd.config import config_path, load
+from hookd.config import config_path, is_own, load
 from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
 from hookd.model.deployment import RETRYABLE_ENDINGS, Trigger
@@ -25,6 +25,8 @@ from units.system.disk import UnsafePath, inspect_command
 from units.system.errors import HostError
 from units.system.facts import missing_setup, read_host
 from units.system.run import CommandFailed
+from units.up.home import Home
+from units.up.instead import command_instead
 
 FAILED: Final = 1
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show every change and make none.")
@@ -36,6 +38,7 @@ def requires_root(command: Command) -> Command:
 
     @wraps(command)
     def guarded(*arguments: Any, **options: Any) -> Any:
+        refuse_own_app()
         if os.geteuid() != 0:
             fail("only root can do this", hint=sudo_command())
         _require_own_config()
@@ -52,11 +55,21 @@ def requires_root(command: Command) -> Command:
     return guarded
 
 
+def refuse_own_app() -> None:
+    """End the command if it names an app of `hookd up`, because it needs systemd."""
+    context = click.get_current_context()
+    app = typed_app(context)
+    path = config_path(context.find_root().obj, app=app)
+    if app and is_own(path):
+        words = context.command_path.split()[1:]
+        fail("this command is for servers", hint=command_instead(Home(path.parent, path.parent.name), words))
+
+
 def _require_own_config() -> None:
     """End the command if a person chose another configuration, because only this host's can be changed."""
     root = click.get_current_context().find_root()
     path = config_path(root.obj)
-    if path != layout.CONFIG:
+    if path != layout.CONFIG and not is_own(path):
         root.obj = layout.CONFIG  # For the hint.
         fail(f"this command uses {layout.CONFIG}, not {path}", hint=sudo_command())
 

@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from hookd.cli import common
-from hookd.config import Config, ConfigError, config_path, load_valid_apps
+from hookd.config import Config, ConfigError, load_valid_apps
 from hookd.files.ownership.policies import OwnershipError
 from units.apps.permissions import check_permissions
 from units.doctor.finding import Finding, Level
@@ -31,7 +31,7 @@ def doctor(app: str | None, quiet: bool, as_json: bool) -> None:
 
     The exit status is for monitoring: 0 ok, 1 warnings, 2 errors, 3 a check could not run.
     """
-    path = config_path(click.get_current_context().find_root().obj)
+    path = common.typed_config()
     if app is not None:
         _require_app(path, app)
     report = run_doctor(path, app)

@@ -18,7 +18,7 @@ from hookd.model.text import printable
 from hookd.variables import MAX_BYTES
 from units.apps.environment import check_name, read_variables, set_variable, unset_variable, variables_file
 from units.apps.running import services
-from units.cli.common import host_lock, requires_root, retry_failed
+from units.cli.common import host_lock, refuse_own_app, requires_root, retry_failed
 
 # A longer value is refused.
 _MAX_READ: Final = MAX_BYTES + 3
@@ -43,6 +43,7 @@ def _needs_variables(command: Command) -> Command:
     @wraps(command)
     def with_variables(config: Config, app: str, build: bool, **options: Any) -> None:
         known = find_app(config.catalogue, app)
+        refuse_own_app()
         if not known.uses_systemd:
             _refuse(config, known, build=build)
 

@@ -1,5 +1,6 @@
 """`hookd up` and `hookd down`: an app on this machine without root, in one command."""
 
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -7,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from difflib import unified_diff
 from functools import partial, wraps
+from os.path import normpath
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,15 +17,15 @@ import tomlkit
 
 from hookd.cli.common import Command, fail, fail_config, print_line, print_next, styled
 from hookd.cli.main import exit_status
-from hookd.commands import edit_command
+from hookd.commands import edit_command, up_command
 from hookd.config import Config, ConfigError
 from hookd.model.ids import is_app
 from hookd.model.nested import table
-from hookd.model.plan import Plan
+from hookd.model.plan import TOP, Plan
 from hookd.variables import parse
 from units.apps.repository.inspection import Branch, Head, Inspector
 from units.apps.table.findings import PAGE, page_of, with_findings
-from units.apps.table.keys import parse_change, set_key, set_keys
+from units.apps.table.keys import parse_change, set_key, set_keys, without_key
 from units.apps.table.options import parse_app
 from units.cli.plan.agree import Findings, Proposal, accept_option, settle
 from units.cli.plan.show import show_plan
@@ -31,7 +33,7 @@ from units.cli.plan.variables import Places, list_unset
 from units.cli.typed_files import read_variables
 from units.system.errors import HostError, Refused
 from units.system.run import CommandFailed
-from units.up.home import Home, all_homes, create, default_home, free_port, write_settings
+from units.up.home import Home, all_homes, create, default_home, free_port, require_free_port, write_settings
 from units.up.services import start, stop
 from units.up.source import app_name, first_table, repository_url, with_own_command, without_server_keys
 
@@ -77,7 +79,11 @@ def up(repo: str | None, name: str | None, dry_run: bool, **options: Any) -> Non
     home = default_home(name if name and is_app(name) else app_name(name or url))
     home.require_short_path()
     home.require_private()
+    _require_page(options["health"])
+    if options["directory"]:
+        options["directory"] = normpath(options["directory"])
     if home.exists:
+        _require_repository(home, url)
         _change(home, options, dry_run=dry_run)
     elif not _set_up(_Request(home, url, options, _values(options), dry_run)):
         return
@@ -117,13 +123,15 @@ def _values(options: Mapping[str, Any]) -> dict[str, Any]:
 def _option_values(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of the options that set one key each, by key."""
     data = {"shared.directories": list(options["data"])} if options["data"] else {}
-    return {key: options[name] for name, key in _OPTIONS.items() if options[name]} | data
+    return {key: options[name] for name, key in _OPTIONS.items() if options[name] not in ("", None, TOP)} | data
 
 
 def _set_up(request: _Request) -> bool:
     """Find the plan, ask, and write all files. Return False if nothing was made."""
     home, options = request.home, request.options
     variables = read_variables(options["env_file"]) if options["env_file"] else ""
+    if options["port"]:
+        require_free_port(options["port"], f"hookd up --port {free_port(_APP_PORT)}")
     done, is_new = False, not home.directory.exists()
     try:
         write_settings(home, free_port(_RECEIVER_PORT))
@@ -154,12 +162,32 @@ def _find(request: _Request) -> tuple[Head, Plan]:
     return head, without_server_keys(inspector.find(head, request.options["directory"]))
 
 
+def _require_page(page: str | None) -> None:
+    """Raise HostError if a typed health page is neither a page nor a full address."""
+    if page and not page.startswith("/") and "://" not in page:
+        raise HostError(f"a health page begins with /, and {page!r} does not", hint=f"hookd up --health /{page}")
+
+
+def _require_repository(home: Home, url: str) -> None:
+    """Raise Refused if the app deploys another repository."""
+    known = tomlkit.parse(home.app_file.read_text(encoding="utf-8")).unwrap().get("repository", "")
+    if _plain(known) != _plain(url):
+        hint = shlex.join(("hookd", "up", "--repo", url, "--name", f"{home.name[:30]}-2"))
+        raise Refused([f"{home.name} is an app of another repository: {known}"], hint=hint)
+
+
+def _plain(url: str) -> str:
+    return url.rstrip("/").removesuffix(".git")
+
+
 def _change(home: Home, options: Mapping[str, Any], *, dry_run: bool) -> None:
     """Set keys in the file of an app that is there."""
     page = {"health.url": options["health"]} if options["health"] else {}
     old = home.app_file.read_text(encoding="utf-8")
     _refuse_other_values(home, old, options)
     new = set_keys(old, options["changes"], _option_values(options) | page)
+    if options["directory"] == TOP:
+        new = without_key(new, _OPTIONS["directory"])
     if new != old:
         parse_app(home.name, tomlkit.parse(new).unwrap())
         if not dry_run:
@@ -223,12 +251,13 @@ def down(name: str | None, purge: bool, yes: bool) -> None:
         raise HostError(f"there is no {home.directory}", hint="hookd up")
     if purge and not yes:
         click.confirm(f"Remove {home.directory} with all releases, variables and data?", abort=True)
+    again = up_command(home.load())
     print_line(f"{home.name} is stopped" if stop(home) else f"{home.name} did not run")
     if purge:
         shutil.rmtree(home.directory)
         print_line(f"removed {home.directory}")
     else:
-        print_next("hookd up")
+        print_next(again)
 
 
 def _only_home() -> Home:

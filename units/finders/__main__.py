@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.model.hint import HintKind
+from hookd.model.plan import TOP
 from hookd.model.units.phases import MANAGED_PYTHONS
 from units.finders.plan import find_plan
 from units.finders.repository.tree import Unreadable, open_tree
@@ -51,12 +52,12 @@ def _listed(directory: Path) -> list[Path]:
 def main(arguments: list[str]) -> int:
     """Print the plan, or the reason why there is none. Return the exit status."""
     repository, commit, *rest = arguments
+    directory = None if not rest else rest[0] if rest[0] != TOP else ""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
     try:
         with open_tree(Path(repository), commit) as tree:
-            directory, today = rest[0] if rest else None, datetime.date.today()
-            plan = find_plan(tree, directory, interpreters(), today, install_hint())
+            plan = find_plan(tree, directory, interpreters(), datetime.date.today(), install_hint())
     except (Unreadable, MemoryError) as error:
         sys.stderr.write(f"{error or 'its files need too much memory'}\n")
         return 1

@@ -61,7 +61,7 @@ def find_plan(
 
 
 def _directory(project: Project, source: str) -> Found:
-    if project.directory is None:
+    if not project.directory:
         return Found()
     return Found((Finding("service.directory", project.directory, source),))
 

@@ -26,7 +26,7 @@ _SOCKET_BYTES: Final = 107
 _RECONCILE_SECONDS: Final = 5
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _HEADER: Final = "What hookd knows of {name}. After a change: hookd up"
-_VARIABLES: Final = "# Variables of {name}, one NAME=value per line. After a change: hookd restart {name}\n"
+_VARIABLES: Final = "# Variables of {name}, one NAME=value per line. After a change: hookd up\n"
 
 
 @dataclass(frozen=True)
@@ -153,10 +153,26 @@ def _write(path: Path, text: str) -> None:
 
 def free_port(first: int = 0) -> int:
     """Return a free port of this machine: `first`, or else any."""
+    try:
+        return _bind(first)
+    except OSError:
+        return _bind(0)
+
+
+def require_free_port(port: int, hint: str) -> None:
+    """Raise HostError with `hint` if this user cannot listen on a port."""
+    try:
+        _bind(port)
+    except PermissionError:
+        raise HostError(f"only root may use port {port}", hint=hint) from None
+    except OSError:
+        raise HostError(f"port {port} is in use", hint=hint) from None
+
+
+def _bind(port: int) -> int:
+    """Bind a port as the services do, also while old connections to it end. Return its number. Raises OSError."""
     with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", first))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        number: int = probe.getsockname()[1]
+        return number

@@ -11,11 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from hookd.commands import edit_command
 from hookd.config import Config
 from hookd.http_probe import Address, NoAnswer, request_status
 from units.render.circus import CircusConfig
 from units.system.errors import HostError
-from units.up.home import Home
+from units.up.home import Home, require_free_port
 
 _READY_SECONDS: Final = 40
 # circus stops one service after the other, each within 30 or 35 s.
@@ -39,6 +40,7 @@ def start(home: Home) -> bool:
             return False
         _end(running)
     _end_orphans(home)
+    _require_free_ports(home, config)
     circus.file.write_text(text, encoding="utf-8")
     _remove_sockets(home, config)
     process = _spawn(home, circus.command)
@@ -141,6 +143,15 @@ def _marked(process: Path, home: Home) -> int | None:
         if is_redis or f"{_MARK}={home.directory}".encode() in variables.split(b"\0"):
             return os.pidfd_open(int(process.name))
     return None
+
+
+def _require_free_ports(home: Home, config: Config) -> None:
+    """Raise HostError if another program uses a port of the app or of the receiver."""
+    listens = [(home.app_file, app.service.listen) for app in config.catalogue.apps]
+    for file, address in (*listens, (home.config_file, config.settings.receiver.bind)):
+        host, _, port = (address or "").rpartition(":")
+        if host == "127.0.0.1":
+            require_free_port(int(port), edit_command(str(file)))
 
 
 def _remove_sockets(home: Home, config: Config) -> None:

@@ -1,6 +1,7 @@
 """The repository of an app without root, and what follows from it: a name, and a first table."""
 
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,12 +25,18 @@ def repository_url(given: str | None) -> str:
     if given and _URL.fullmatch(given):
         return given
     directory = Path(given or ".").absolute()
+    if not directory.is_dir():
+        raise HostError(f"the directory {directory} does not exist", hint="hookd up --repo URL")
     try:
         top = run(("git", "-C", str(directory), "rev-parse", "--absolute-git-dir")).strip()
     except CommandFailed:
-        raise HostError(f"{directory} is no git repository", hint="hookd up --repo URL") from None
-    path = Path(top)
-    return f"file://{path.parent if path.name == '.git' else path}"
+        init = shlex.join(("git", "-C", str(directory), "init"))
+        raise HostError(f"{directory} is no git repository", hint=init) from None
+    path = Path(top).parent if Path(top).name == ".git" else Path(top)
+    if re.search(r"\s", str(path)):
+        hint = shlex.join(("mv", str(path), re.sub(r"\s+", "-", str(path))))
+        raise HostError(f"a repository's path has no blanks: {path}", hint=hint)
+    return f"file://{path}"
 
 
 def app_name(url: str) -> str:

@@ -249,7 +249,8 @@ def _repair_ending(task: Task, recovered: RepairResult) -> Ending | None:
 
 
 def _unchanged(reason: Assessment) -> Ending:
-    return Ending(Status.UNCHANGED, reason.why, remedy_hint(reason.verdict), verdict=reason.verdict)
+    hint = remedy_hint(reason.verdict, needs_fix=reason.needs_fix)
+    return Ending(Status.UNCHANGED, reason.why, hint, verdict=reason.verdict)
 
 
 def _failed(task: Task, error: DeployError | JobTimeoutException | OSError) -> Ending:

@@ -71,7 +71,10 @@ def quarantine_event(task: Task, commit: str, cause: str, fault: Fault, *, serve
     """Return the quarantine of a commit. An edit ends it if the configuration is to blame, or may be without a harm."""
     ends = fault is Fault.CONFIGURATION or (not served and fault is not Fault.COMMIT)
     configured = task.configured_at if ends else None
-    return Quarantined(**task.stamp(), commit=commit, served=served, cause=cause, configured_at=configured)
+    needs_fix = fault is Fault.COMMIT
+    return Quarantined(
+        **task.stamp(), commit=commit, served=served, cause=cause, configured_at=configured, needs_fix=needs_fix
+    )
 
 
 def reason_against(task: Task, state: AppState, target: Target, mirror: GitMirror) -> Assessment | None:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from hookd.model.decision import Assessment, Freeze, Verdict
-from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment
+from hookd.model.decision import NOTHING_DEPLOYED, Assessment, Freeze, Verdict
+from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Status
 from hookd.model.journal import AppState
 from worker.reconcile.schedule import LONGEST_BACKOFF, attempts_for, build_retry_at, repair_retry_at
 from worker.report.status import reason_for_lag
@@ -45,7 +45,7 @@ def assess(observed: Observation, now: datetime) -> DeploymentNeeded | Assessmen
         start = f", to be started with: {observed.start}" if observed.start else ""
         return Assessment(verdict=Verdict.STOPPED, why=f"{observed.running.summary} by a person{start}")
     if observed.state.deployed is None:
-        return _assess_first(observed)
+        return _assess_update(observed, now) if _was_tried(observed) else _assess_first(observed)
     repair, update = _assess_repair(observed, now), _assess_update(observed, now)
     if repair is None or (isinstance(update, DeploymentNeeded) and not isinstance(repair, DeploymentNeeded)):
         return update
@@ -53,10 +53,16 @@ def assess(observed: Observation, now: datetime) -> DeploymentNeeded | Assessmen
 
 
 def _assess_first(observed: Observation) -> Assessment:
-    """Leave the first deployment to a person, because an app that hookd adopts still runs elsewhere."""
+    """Leave the first attempt to a person, because an app that hookd adopts still runs elsewhere."""
     if observed.head is None:
         return Assessment(verdict=Verdict.UNREACHABLE, why=observed.problem)
-    return Assessment(verdict=Verdict.WAITING, why="nothing is deployed yet")
+    return NOTHING_DEPLOYED
+
+
+def _was_tried(observed: Observation) -> bool:
+    """Return True if a deployment of a head was tried. The first one of an adopted app has a chosen commit."""
+    tried = RETRYABLE_ENDINGS - {Status.CANCELLED}
+    return any(record.status in tried and record.pinned_commit is None for record in observed.history)
 
 
 def _assess_repair(observed: Observation, now: datetime) -> DeploymentNeeded | Assessment | None:

@@ -69,8 +69,11 @@ def read_head(app: App, settings: Settings, seconds: float) -> str:
 
 def read_own_branch(app: App, settings: Settings, seconds: float) -> str:
     """Return the branch to which the HEAD of an app's repository points. Raises DeployError."""
-    lines = _ask_remote(app, git_commands(app, settings, seconds).own_branch(app.repository))
+    commands = git_commands(app, settings, seconds)
+    lines = _ask_remote(app, commands.own_branch(app.repository))
     name = next((match[1] for match in map(_OWN_BRANCH.fullmatch, lines) if match), "")
+    if not is_branch(name) and not _ask_remote(app, commands.branches(app.repository)):
+        raise DeployError(f"{app.repository} has no commit yet")
     if not is_branch(name):
         raise DeployError(f"{app.repository} names no branch of its own")
     return name

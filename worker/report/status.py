@@ -11,12 +11,15 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from hookd.eventlog import event
-from hookd.model.decision import Assessment, Decision, Freeze, Lag, Verdict, block_reason
+from hookd.model.decision import NOTHING_DEPLOYED, Assessment, Decision, Freeze, Lag, Verdict, block_reason
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.journal import AppState
 from hookd.queue.published import AppStatus, Quarantine, append_decision, publish_status, read_status
 
 log: Final = logging.getLogger(__name__)
+
+# Verdicts that are a lag of an app whose first deployment was tried.
+_FIRST_LAGS: Final = frozenset({Verdict.WAITING, Verdict.QUARANTINED, Verdict.UNREACHABLE})
 
 
 @dataclass(frozen=True)
@@ -144,15 +147,17 @@ def compute_lag(
 ) -> Lag | None:
     """Return the lag behind `head`, which `commits` counts and `reason` explains.
 
-    There is no lag if the head serves, if it changes none of the app's paths, or before the first deployment. The lag
-    of the same deployed commit keeps its start.
+    There is no lag if the head serves, if it changes none of the app's paths, or before the first deployment is tried.
+    The lag of the same deployed commit keeps its start.
     """
-    deployed = state.deployed
-    if deployed is None or reason.verdict is Verdict.SKIPPED or (deployed.commit == head and state.verified):
+    commit = state.deployed.commit if state.deployed else None
+    if reason.verdict is Verdict.SKIPPED or (commit is not None and commit == head and state.verified):
         return None
-    continues = earlier.lag is not None and earlier.deployed_commit == deployed.commit
+    if commit is None and (reason == NOTHING_DEPLOYED or reason.verdict not in _FIRST_LAGS):
+        return None
+    continues = earlier.lag is not None and earlier.deployed_commit == commit
     since = earlier.lag.since if earlier.lag is not None and continues else now
-    return Lag(commits=commits, since=since, verdict=reason.verdict, why=reason.why)
+    return Lag(**reason.model_dump(), commits=commits, since=since)
 
 
 def _with_lag(status: AppStatus, state: AppState, head: str | None, reason: LagReason, earlier: AppStatus) -> AppStatus:

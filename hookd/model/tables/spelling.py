@@ -1,9 +1,10 @@
 """Spelling of a configuration: examples for refused values, and the known key nearest to an unknown one."""
 
+import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -14,6 +15,7 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "build.memory_max": 'a size such as "512M"',
     "build.environment": 'a table such as {NODE_ENV = "production"}',
     "full_name": "owner/name, such as acme/shop",
+    "health.status": 'a status such as 204, or "<500"',
     "health.host": "a host name such as shop.example.org",
     "ownership.group": "a name such as www-data",
     "ownership.user": "a name such as www-data",
@@ -46,6 +48,16 @@ _KINDS: Final[Mapping[str, str]] = {
     "less_than": "less than {lt:g}",
 }
 _SIMILARITY: Final = 0.6
+# How pydantic names the one of several types that a value does not fit.
+_TYPE_NAME: Final = re.compile(r"(?:constrained-)?(?:int|float|str|bool)|[a-z-]+\[.*")
+
+
+def key_of(location: Sequence[str | int]) -> str:
+    """Return the key at the location of a validation error."""
+    parts = [str(part) for part in location]
+    while len(parts) > 1 and _TYPE_NAME.fullmatch(parts[-1]):
+        parts.pop()
+    return ".".join(parts)
 
 
 def wanted(location: Sequence[str | int], kind: str, limits: Mapping[str, Any]) -> str | None:
@@ -55,6 +67,34 @@ def wanted(location: Sequence[str | int], kind: str, limits: Mapping[str, Any]) 
         return example
     text = next((text for start, text in _KINDS.items() if kind.startswith(start)), None)
     return text and text.format_map(limits)
+
+
+def takes_text(model: type[BaseModel], path: Sequence[str]) -> bool:
+    """Return True if a key takes a text and no number."""
+    inside: Any = model
+    for name in path:
+        inside = next((value for kind in _kinds(inside) if (value := _value(kind, name)) is not None), None)
+    kinds = set(_kinds(inside))
+    return str in kinds and kinds.isdisjoint({int, float})
+
+
+def _value(kind: Any, name: str) -> Any:
+    """Return the type of a value in a table, or None."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind.model_fields[name].annotation if name in kind.model_fields else None
+    return get_args(kind)[1] if get_origin(kind) in (dict, Mapping) else None
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """Yield the types of which a value has one."""
+    match get_origin(annotation):
+        case origin if origin is Annotated:
+            yield from _kinds(get_args(annotation)[0])
+        case origin if origin in (Union, types.UnionType):
+            for kind in get_args(annotation):
+                yield from _kinds(kind)
+        case _:
+            yield annotation
 
 
 def nearest_key(model: type[BaseModel], location: Sequence[str | int]) -> str | None:

@@ -129,6 +129,25 @@ def test_configuration_file_precedence(given: Path | None, environment: dict[str
     assert config_path(given, environment) == Path(chosen)
 
 
+def test_app_chooses_its_own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookd.config.DEFAULT", tmp_path / "none.toml")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def choices() -> list[str]:
+        return [config_path(None, {}, app=app).parent.name for app in ("shop", "blog", "nobody", "")]
+
+    def make(name: str) -> None:
+        (tmp_path / ".hookd" / name).mkdir(parents=True)
+        (tmp_path / ".hookd" / name / "hookd.toml").touch()
+
+    make("blog")
+    assert choices() == ["blog"] * 4
+    make("shop")
+    assert choices() == ["shop", "blog", tmp_path.name, tmp_path.name]
+    assert config_path(None, {"HOOKD_CONFIG": "/a.toml"}, app="shop") == Path("/a.toml")
+    assert config_path(Path("/b.toml"), {}, app="shop") == Path("/b.toml")
+
+
 def test_configuration_path_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert config_path(Path("x.toml"), {}) == tmp_path / "x.toml"

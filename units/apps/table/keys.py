@@ -3,11 +3,15 @@
 import datetime
 import tomllib
 from collections.abc import Iterable, Mapping, MutableMapping
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import tomlkit
 
 from hookd.http_probe import with_page
+from hookd.model.app import App
+from hookd.model.tables.spelling import takes_text
 from units.system.errors import Refused
 
 
@@ -34,17 +38,22 @@ def set_key(table: MutableMapping[str, Any], path: str, value: Any, new_table: A
 
 
 def parse_change(change: str) -> tuple[str, Any]:
-    """Return key and value of KEY=VALUE. A value is TOML, other text is a string. Raises Refused."""
+    """Return key and value of KEY=VALUE. Raises Refused.
+
+    A value is TOML, and other text is a string. So is a number for a key that takes no numbers, such as a version.
+    """
     path, equals, text = change.partition("=")
     path = path.strip()
-    if not equals:
+    if not equals or not path:
         raise Refused([f"{change!r} is not KEY=VALUE, such as health.deadline=60"])
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return path, text
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # No key takes TOML's days and times.
-    return path, text if isinstance(value, datetime.date | datetime.time) else value
+    is_text = isinstance(value, datetime.date | datetime.time) or (is_number and takes_text(App, path.split(".")))
+    return path, text.strip() if is_text else value
 
 
 def set_keys(text: str, typed: Iterable[str], values: Mapping[str, Any] | None = None) -> str:
@@ -62,6 +71,15 @@ def set_keys(text: str, typed: Iterable[str], values: Mapping[str, Any] | None =
             problems += refused.reasons
     if problems:
         raise Refused(problems)
+    return tomlkit.dumps(document)
+
+
+def without_key(text: str, path: str) -> str:
+    """Return a TOML text without a key such as `service.directory`, if it has it."""
+    document: Any = tomlkit.parse(text)
+    if has_key(document, path):
+        *tables, key = path.split(".")
+        reduce(getitem, tables, document).pop(key)
     return tomlkit.dumps(document)
 
 

@@ -78,7 +78,8 @@ def check_lag(
     failed build.
     """
     if state.deployed is None and blocked is not None and blocked.verdict is Verdict.QUARANTINED:
-        yield warning(f"{app.name} serves nothing yet: {blocked.why}", remedy(blocked.verdict, app.name, "sudo hookd"))
+        hint = remedy(blocked.verdict, app.name, "sudo hookd", needs_fix=blocked.needs_fix)
+        yield warning(f"{app.name} serves nothing yet: {blocked.why}", hint)
         return
     if state.deployed is None:
         yield ok(f"the branch's head is {head[:12]}")
@@ -97,7 +98,7 @@ def check_lag(
     if blocked is not None and blocked.verdict in _INTENDED:
         yield ok(message)
     else:
-        hint = remedy(blocked.verdict, app.name, "sudo hookd") if blocked else ""
+        hint = remedy(blocked.verdict, app.name, "sudo hookd", needs_fix=blocked.needs_fix) if blocked else ""
         yield warning(message, hint or f"sudo hookd deploy {app.name}")
 
 

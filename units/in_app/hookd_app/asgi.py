@@ -78,7 +78,7 @@ class Gate:
 
 
 async def _check(app: Any, state: dict[str, Any], seconds: int, raised: list[BaseException]) -> str:
-    """Return the page's status: 500 if it raises, which `raised` takes, 504 if it takes longer than `seconds`.
+    """Return the page's status: 500 if it raises, which `raised` takes, NO_ANSWER after `seconds`.
 
     The limit counts without an await, too.
     """
@@ -87,7 +87,7 @@ async def _check(app: Any, state: dict[str, Any], seconds: int, raised: list[Bas
     try:
         return await asyncio.wait_for(_request_status(app, state), seconds)
     except (asyncio.TimeoutError, wsgi.HealthTimeout):
-        return "504"
+        return wsgi.NO_ANSWER
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         raised.append(error)

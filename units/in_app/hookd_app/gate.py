@@ -60,8 +60,10 @@ def judge(worker: Any, status: str, raised: list[BaseException]) -> str | None:
         _passed[0] = 1
         worker.log.info("%s answered %s: this worker takes requests", HEALTH_PATH, status)
         return None
-    _report_refusal(worker, status)
+    _report_refusal(worker, status or "504")
     answer = f"{HEALTH_PATH} answered {status}, not {HEALTH_STATUS}"
+    if status == wsgi.NO_ANSWER:
+        answer = f"{HEALTH_PATH} gives no answer within {seconds(worker)} s"
     refusal.note(f"{answer}: the app raised {refusal.describe(raised[-1])}" if raised else answer)
     return f"{answer}: this release takes no requests"
 

@@ -17,6 +17,25 @@ finally:
 """
 
 
+INTERRUPTED = """
+import runpy, sys
+module, sys.argv[1:] = sys.argv[1], ["status"]
+class Finder:
+    def find_spec(name, path, target=None):
+        if name == module:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Finder)
+runpy.run_module("hookd.cli", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("module", ["hookd.cli.main", "hookd.config", "hookd.cli.status"])
+def test_early_interrupt_is_quiet(module: str) -> None:
+    argv = python("-c", INTERRUPTED, module)
+    done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize(
     ("command", "loaded"),
     [

@@ -43,7 +43,10 @@ BAD = Quarantined(**STAMP, commit=B, served=True, cause="it hangs")
 WRONG = Quarantined(**STAMP, commit=B, served=False, cause="KeyError: 'TOKEN'", configured_at=NOW)
 EARLIER, LATER = NOW - timedelta(minutes=1), NOW + timedelta(minutes=1)
 FAILED = (one(Status.FAILED, 1, commit=B),)
+CHOSEN = (one(Status.FAILED, 1, commit=B).model_copy(update={"pinned_commit": B}),)
+CANCELLED = (one(Status.CANCELLED, 1),)
 MENDED = (one(Status.SUCCEEDED, 1, steps=["repair"]),)
+AGES_AGO = {"since": NOW - timedelta(hours=5)}
 GONE: dict[str, Any] = {"head": None, "problem": "the host is away"}
 
 
@@ -65,6 +68,12 @@ GONE: dict[str, Any] = {"head": None, "problem": "the host is away"}
         (found(**GONE), Verdict.UNREACHABLE, "the host is away"),
         (found(state=AppState()), Verdict.WAITING, "nothing is deployed yet"),
         (found(state=AppState(), **GONE), Verdict.UNREACHABLE, "the host is away"),
+        (found(state=AppState(), history=FAILED), Verdict.WAITING, "and nothing serves; the next try"),
+        (found(state=AppState(), history=FAILED, head=A), NEEDED, "aaaaaaaaaaaa is the branch's head, and nothing"),
+        (found(state=AppState(), history=FAILED, configured_at=NOW), NEEDED, "nothing serves"),
+        (found(state=AppState(quarantined=(BAD,)), history=FAILED), Verdict.QUARANTINED, "it hangs"),
+        (found(state=AppState(), history=CHOSEN, head=A), Verdict.WAITING, "nothing is deployed yet"),
+        (found(state=AppState(), history=CANCELLED, head=A), Verdict.WAITING, "nothing is deployed yet"),
         (found(history=FAILED), Verdict.WAITING, "the next try is at 05:08 UTC"),
         (found(history=FAILED, configured_at=NOW), NEEDED, "is the branch's head"),
         (found(history=FAILED, configured_at=NOW - timedelta(hours=1)), Verdict.WAITING, "the next try is at"),
@@ -171,6 +180,13 @@ def late(seen: Observation, earlier: AppStatus | None = None) -> Lag | None:
 )
 def test_no_lag(seen: Observation) -> None:
     assert late(seen) is None
+
+
+def test_failed_first_deployment_lags() -> None:
+    lag = late(found(state=AppState(), history=FAILED))
+    assert lag is not None and "the next try" in lag.why
+    later = late(found(state=AppState(), history=FAILED), AppStatus(app="shop", lag=lag.model_copy(update=AGES_AGO)))
+    assert later is not None and later.since == AGES_AGO["since"]
 
 
 @pytest.mark.threat(38)

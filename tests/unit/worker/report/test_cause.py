@@ -183,6 +183,7 @@ def test_fault_of_a_failure(name: str, fault: Fault) -> None:
         ("/healthz answered 404, not 200", f"{EDIT} health.url=…", Fault.CONFIGURATION),
         ("unix:/run/shop.sock:/healthz answered 302, 3 times", f"{EDIT} health.url=…", Fault.CONFIGURATION),
         ("/healthz answered 400, not 200", f"{EDIT} health.host=shop.example.org", Fault.CONFIGURATION),
+        ("/healthz gives no answer within 20 s", f"{EDIT} health.deadline=60", Fault.CONFIGURATION),
         ("/healthz answered 504, not 200", f"{EDIT} health.deadline=60", Fault.CONFIGURATION),
         (
             "the page gives no answer when its 30 s were over (health.deadline)",

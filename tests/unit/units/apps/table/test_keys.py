@@ -20,6 +20,13 @@ FILE = (
         ("branch=main", ("branch", "main")),
         ('build.commands=[["npm", "ci"]]', ("build.commands", [["npm", "ci"]])),
         ("a=b=c", ("a", "b=c")),
+        ("dependencies.python=3.12", ("dependencies.python", "3.12")),
+        ("dependencies.python=3.10", ("dependencies.python", "3.10")),
+        ("build.environment.LEVEL=2", ("build.environment.LEVEL", "2")),
+        ("branch=2", ("branch", "2")),
+        ("nowhere.key=2", ("nowhere.key", 2)),
+        ("health.status=200", ("health.status", 200)),
+        ("branch=true", ("branch", True)),
         ("a.UV_EXCLUDE_NEWER=2022-11-11", ("a.UV_EXCLUDE_NEWER", "2022-11-11")),
     ],
 )
@@ -28,8 +35,9 @@ def test_change_is_toml_or_text(change: str, expected: tuple[str, Any]) -> None:
 
 
 def test_wrong_changes_are_refused() -> None:
-    with pytest.raises(Refused, match="KEY=VALUE"):
-        parse_change("nokey")
+    for wrong in ("nokey", "=5", " =5"):
+        with pytest.raises(Refused, match="KEY=VALUE"):
+            parse_change(wrong)
     with pytest.raises(Refused, match="is a value"):
         set_key({"branch": "main"}, "branch.x", 1)
 
