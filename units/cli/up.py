@@ -144,6 +144,8 @@ def _set_up(request: _Request) -> bool:
         chosen = agreed.table(make_table)
         parse_app(home.name, chosen)
         if not request.dry_run:
+            # A person may have taken a while, and another program the port.
+            write_settings(home, free_port(_RECEIVER_PORT))
             create(home, chosen, agreed.variables)
             list_unset(plan.variables, agreed.variables, edit_command(str(home.variables_file)))
             done = True

@@ -12,6 +12,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.support import app_plans
 from tests.support.processes import free_port, listens, wait_for
 from tests.support.repository import Repository
 from tests.support.typed import typed_at_home
@@ -226,3 +227,15 @@ def test_wrong_input_leaves_nothing(person: Person, arguments: tuple[str, ...], 
     said = person.hookd(*arguments, cwd=person.repository.work if here else None, status=2)
     assert cause in said and re.search(r"^  next: ", said, re.MULTILINE), said
     assert list((person.home / ".hookd").glob("*")) == []
+
+
+def test_shown_plan_goes_live(person: Person) -> None:
+    """The plan of docs/apps.md: the factory starts with a random secret, and its migration made the shared database."""
+    repository, port = Repository(person.home / "blog"), free_port()
+    repository.commit_and_push(app_plans.files_of("flask"))
+    printed = person.hookd("up", "--repo", repository.url, "--name", "blog", "--port", str(port), "--yes")
+    plan = re.split(r"^Found in .+\n", printed, flags=re.MULTILINE)[1]
+    assert plan.partition("\n\n")[0].splitlines() == app_plans.plan_lines("flask")
+    with urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+        assert answer.read().strip() == b'{"posts":[]}'
+    assert (person.home / ".hookd/blog/app/shared/instance/blog.db").exists()
