@@ -120,8 +120,8 @@ def own_directory() -> Path:
 
 
 def own_configs() -> list[Path]:
-    """Return the configurations that `hookd up` made for this user."""
-    return sorted(own_directory().glob("*/hookd.toml"))
+    """Return the configurations that `hookd up` made for this user, and none that another user owns."""
+    return sorted(path for path in own_directory().glob("*/hookd.toml") if path.stat().st_uid == os.geteuid())
 
 
 def is_own(path: Path) -> bool:

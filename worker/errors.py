@@ -27,6 +27,9 @@ from rq.timeouts import JobTimeoutException
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Status
 from hookd.model.hint import AnyHint, Hint
+from hookd.model.text import truncate
+
+_MAX_CAUSE: Final = 500
 
 
 class Fault(Enum):
@@ -59,10 +62,13 @@ class DeployError(Exception):
 
 
 class CommitRefused(DeployError):
-    """The commit cannot become a release, however often it is deployed with this configuration."""
+    """The commit cannot become a release, however often it is deployed with this configuration.
+
+    Its cause may quote the commit, so it has a limit.
+    """
 
     def __init__(self, cause: str, *, hint: AnyHint | None = None, fault: Fault = Fault.COMMIT) -> None:
-        super().__init__(cause, hint=hint)
+        super().__init__(truncate(cause, _MAX_CAUSE), hint=hint)
         self.fault = fault
 
 
@@ -179,7 +185,7 @@ class ProcessKilled(ProcessFailed):
 
 
 class ReleaseKilled(Unhealthy):
-    """A signal ended or suspended the processes of a release, in both of its starts."""
+    """A signal ended or suspended the processes of a release, in both of its starts, or others hold its port."""
 
 
 class DeploymentFailed(Exception):

@@ -14,6 +14,9 @@ _KEYS: Final = (
     r"build\.(?:commands|environment)|release\.commands|(?:processes|timers)\.[a-z][a-z0-9-]{0,31}|"
     r"shared\.(?:directories|files)|site\.static|health\.(?:page|status)"
 )
+# Variables by which hookd, systemd and the loader of programs work. No commit sets them.
+_OF_THE_HOST: Final = re.compile(r"(?:HOOKD|LD|LISTEN)_\w+|NOTIFY_SOCKET")
+_VERSION: Final = re.compile(r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?")
 # Names the top of a repository, where a person types a directory.
 TOP: Final = "."
 _ADDRESS: Final = re.compile(r"127\.0\.0\.1:[1-9]\d{1,4}")
@@ -26,6 +29,12 @@ def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("a text without control characters")
     return text
+
+
+def _own(name: str) -> str:
+    if _OF_THE_HOST.fullmatch(name):
+        raise ValueError("a variable that the app may set")
+    return name
 
 
 _Text = Annotated[str, Field(max_length=4096), AfterValidator(_printable)]
@@ -50,9 +59,11 @@ class Finding:
     proposed: bool = False
 
     @model_validator(mode="after")
-    def _listens_here(self) -> Self:
+    def _stays_in_bounds(self) -> Self:
         if self.key == "service.listen" and not _ADDRESS.fullmatch(str(self.value)):
             raise ValueError("a port of this host alone")
+        if self.key == "dependencies.python" and not _VERSION.fullmatch(str(self.value)):
+            raise ValueError("a version, and no program")
         return self
 
 
@@ -65,7 +76,7 @@ class Variable:
 
     __pydantic_config__ = _STRICT
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"), AfterValidator(_own)]
     source: _Text
     needed: bool = False
     example: _Text | None = None

@@ -78,6 +78,7 @@ def up(repo: str | None, name: str | None, dry_run: bool, **options: Any) -> Non
     url = repository_url(repo)
     home = default_home(name if name and is_app(name) else app_name(name or url))
     home.require_short_path()
+    home.require_private()
     _require_page(options["health"])
     if options["directory"]:
         options["directory"] = normpath(options["directory"])
@@ -245,6 +246,7 @@ def _print_addresses(home: Home, config: Config) -> None:
 def down(name: str | None, purge: bool, yes: bool) -> None:
     """Stop what `hookd up` started."""
     home = default_home(name) if name else _only_home()
+    home.require_private()
     if not home.exists:
         raise HostError(f"there is no {home.directory}", hint="hookd up")
     if purge and not yes:

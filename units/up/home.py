@@ -1,9 +1,13 @@
 """The directory of one app without root: configuration, secret, variables, state, releases and sockets."""
 
+import os
 import secrets
+import shlex
 import socket
+import stat
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +24,7 @@ from units.system.errors import HostError
 _SOCKET_BYTES: Final = 107
 # The pause between two looks at the services and at the times of the next polls.
 _RECONCILE_SECONDS: Final = 5
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _HEADER: Final = "What hookd knows of {name}. After a change: hookd up"
 _VARIABLES: Final = "# Variables of {name}, one NAME=value per line. After a change: hookd up\n"
 
@@ -96,6 +101,17 @@ class Home:
         """Return the address of the app."""
         return f"http://{app.service.listen}/"
 
+    def require_private(self) -> None:
+        """Raise HostError if another user owns or may change the directory. Its settings name programs to run."""
+        for path in (self.directory.parent, self.directory):
+            with suppress(FileNotFoundError):
+                found = path.stat()
+                if found.st_uid != os.geteuid():
+                    raise HostError(f"{path} belongs to another user", hint=f"ls -ld {shlex.quote(str(path))}")
+                if found.st_mode & _OTHERS_WRITE:
+                    hint = f"chmod go-w {shlex.quote(str(path))}"
+                    raise HostError(f"other users may change {path}", hint=hint)
+
     def require_short_path(self) -> None:
         """Raise HostError if a socket's path would be too long."""
         longest = self.directory / f"{self.name}-green.sock"
@@ -115,9 +131,9 @@ def all_homes() -> list[Home]:
 
 
 def write_settings(home: Home, receiver_port: int) -> None:
-    """Make the directory with the settings of hookd."""
-    for path in (home.directory, home.app_file.parent, home.secret_file.parent, home.root):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make the directory with the settings of hookd. Each new one is private, and so is the first parent."""
+    for path in (home.directory.parent, home.directory, home.app_file.parent, home.secret_file.parent, home.root):
+        path.mkdir(mode=PRIVATE.directory, exist_ok=True)
     _write(home.config_file, render("up/hookd.toml", home=home, receiver_port=receiver_port))
 
 

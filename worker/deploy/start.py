@@ -11,12 +11,15 @@ def start_healthy(task: AppTask, name: str, colour: str | None, step: StepName) 
     """Restart a service as `step` and wait until it is healthy.
 
     A failure counts only if the release had its chance, so a disturbed start is repeated once. Raises Unhealthy,
-    CommandFailed and ServiceMissing, and ReleaseKilled if the second start was disturbed, too.
+    CommandFailed and ServiceMissing, and ReleaseKilled if the second start was disturbed, too, or another user holds
+    the app's port.
     """
     for is_last in (False, True):
         try:
             _start(task, name, colour, step)
             return
+        except ReleaseKilled:
+            raise
         except (Unhealthy, CommandFailed) as error:
             is_silent = isinstance(error, Unhealthy) and error.is_silent
             disturbance = find_disturbance(task.app, name, is_silent=is_silent)

@@ -1,6 +1,7 @@
 """Choose the Python of an environment: one that fits the commit, found on this host before anything is installed."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ from hookd.model.nested import table
 from hookd.model.python_version import fits, pinned_minor, to_specifier
 from hookd.model.units.phases import MANAGED_PYTHONS
 from worker.context import Task
-from worker.environment.project import decoded
+from worker.environment.commit_files import CommitFiles
 from worker.errors import CommandFailed, DeployError
 from worker.process.run import SYSTEM_PATH, Command, lines_of
 
 _SECONDS: Final = 30.0
 _VERSION_FILES: Final = (".python-version", "runtime.txt")
+# Longer than any version.
+_MAX_SHOWN: Final = 40
+_OTHER_CHARACTER: Final = re.compile(r"[^\w.+-]", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -38,19 +42,24 @@ def from_specifier(text: Any, place: str) -> list[Wanted]:
     return [Wanted(specifier, place)] if specifier else []
 
 
-def from_version_files(directories: Iterable[Path]) -> list[Wanted]:
+def from_version_files(files: CommitFiles, directories: Iterable[Path]) -> list[Wanted]:
     """Return the version that the first `.python-version` or `runtime.txt` names. Its last number is not compared."""
     for path in (directory / name for directory in directories for name in _VERSION_FILES):
-        if not path.is_file():
+        if not files.has(path):
             continue
-        for line in decoded(path).splitlines():
+        for line in files.text(path).splitlines():
             text = line.split("#")[0].strip()
             if not text:
                 continue
             if minor := pinned_minor(text):
                 return [Wanted(f"=={minor}.*", path.name, is_pinned=True)]
-            return from_specifier(text, path.name) or [Wanted(text, path.name, is_pinned=True)]
+            return from_specifier(text, path.name) or [Wanted(_shown(text), path.name, is_pinned=True)]
     return []
+
+
+def _shown(text: str) -> str:
+    """Return what may be shown of a text that is no version. The result is none either."""
+    return _OTHER_CHARACTER.sub("?", text[:_MAX_SHOWN])
 
 
 def from_project(project: dict[str, Any]) -> list[Wanted]:

@@ -1,20 +1,29 @@
 """Read requirements files as pip does, and write them again as one plain list, so that uv installs what was read."""
 
+import codecs
 import re
 import shlex
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from optparse import OptionParser, Values
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from hookd.model.hint import Hint, HintKind
-from worker.environment.project import read_bytes
+from hookd.model.text import printable
+from worker.environment.commit_files import CommitFiles
 from worker.errors import CommitRefused
 
 _MAX_FILES: Final = 50
+_MAX_LINES: Final = 5000
+# 400 hashes are shorter.
+_MAX_LINE: Final = 32 * 1024
+# shlex takes the square of a word's length.
+_MAX_QUOTED: Final = 512
 _COMMENT: Final = re.compile(r"(?<!\S)#.*")
+# punycode takes the square of a text's length, and unicode_escape makes any character.
+_ENCODINGS: Final = re.compile(r"utf-8|ascii|iso8859-\d+|cp\d+|koi8-[ru]")
 _CODING: Final = re.compile(rb"coding[:=]\s*([-\w.]+)")
 # The longest first, because that of UTF-32 starts with that of UTF-16.
 _MARKS: Final = (
@@ -26,8 +35,10 @@ _MARKS: Final = (
 )
 _VARIABLE: Final = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _NAMED: Final = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<place>\S+)")
-_URL: Final = re.compile(r"(?!file:)[a-z+]+://|git@")
-_ON_DISK: Final = re.compile(r"[./~]|file:|[^\s:<>=!;@\[]*/|\S*\.(?:zip|whl|t[a-z]z|tar\.[a-z0-9]+)(?:$|[\s;#\[])")
+_URL: Final = re.compile(r"(?!file:)[a-z+]+://|git@", re.IGNORECASE)
+_ON_DISK: Final = re.compile(
+    r"[./~]|file:|[^\s:<>=!;@\[]*/|\S*\.(?:zip|whl|t[a-z]z|tar\.[a-z0-9]+)(?:$|[\s;#\[])", re.IGNORECASE
+)
 _PATH: Final = re.compile(r"(?P<path>[^\s;\[#]+)(?P<extras>\[[^\]]*\])?(?P<fragment>#\S*)?(?P<rest>\s*;.*|\s*)")
 # pip's options of a file, and those of one requirement. True: an option with a value.
 _OPTIONS: Final = {
@@ -70,39 +81,65 @@ class PackageList:
     is_hashed: bool = False
 
 
-def read_package_list(first: Path, *, directory: Path, top: Path) -> PackageList:
+def read_package_list(files: CommitFiles, first: Path, directory: Path) -> PackageList:
     """Read a requirements file, and the files that it includes. Raises CommitRefused.
 
-    `directory` is the app's, from which pip would run, and `top` that of the whole commit.
+    `directory` is the app's, from which pip would run.
     """
-    return _Reader(directory, top).read(first)
+    return _Reader(files, directory).read(first)
+
+
+def read_lines(files: CommitFiles, lines: Iterable[str], lock: Path) -> PackageList:
+    """Read the lines that a lock was turned into, as if they were a requirements file. Raises CommitRefused."""
+    return _Reader(files, lock.parent).read_lines(lines, lock)
 
 
 class _Reader:
     """Reads one requirements file with its includes, each of them once."""
 
-    def __init__(self, directory: Path, top: Path) -> None:
-        self._directory, self._top = directory, top
+    def __init__(self, files: CommitFiles, directory: Path) -> None:
+        self._files, self._directory = files, directory
         self._found = PackageList()
+        self._options = _Options()
+        self._left = _MAX_LINES
 
     def read(self, first: Path) -> PackageList:
         """Read the files in the order in which they name each other."""
         self._file(first, self._found.lines, ())
+        return self._checked(first)
+
+    def read_lines(self, lines: Iterable[str], path: Path) -> PackageList:
+        """Read lines as if they were those of a file."""
+        for line in lines:
+            self._line(line, path, self._found.lines, (path,))
+        return self._checked(path)
+
+    def _checked(self, path: Path) -> PackageList:
+        """Return the list. Raises CommitRefused for a line that uv would read as two, or with another option."""
+        for line in (*self._found.lines, *self._found.constraints):
+            options = [word for word in line.split()[1:] if word.startswith("-") and not word.startswith("--hash=")]
+            if options or not line.isprintable():
+                raise _unreadable(line, path)
         return self._found
 
     def _file(self, path: Path, lines: list[str], above: tuple[Path, ...]) -> None:
-        if not path.resolve().is_relative_to(self._top.resolve()):
+        if self._files.find(path) is None:
             raise CommitRefused(f"{above[-1].name if above else path.name} includes {path}, which is not in the commit")
         if path in above or len(self._found.texts) >= _MAX_FILES:
             raise CommitRefused(f"{path.name} includes more than {_MAX_FILES} files, or itself")
-        content = read_bytes(path)
+        content = self._files.read(path)
         self._found.texts.append(content)
         for line in logical_lines(decode(content)):
             self._found.variables |= set(_VARIABLE.findall(line))
             self._line(line, path, lines, (*above, path))
 
     def _line(self, line: str, path: Path, lines: list[str], above: tuple[Path, ...]) -> None:
-        requirement, options = _split(line, path)
+        self._left -= 1
+        if self._left < 0 or len(line) > _MAX_LINE:
+            raise CommitRefused(f"{path.name} has more than {_MAX_LINES} lines, or one above {_MAX_LINE} characters")
+        if not line.isprintable():
+            raise _unreadable(line, path)
+        requirement, options = _split(self._options, line, path)
         if requirement:
             given = [*options.config_settings, *options.global_option]
             if given:
@@ -141,6 +178,8 @@ class _Reader:
         if _URL.match(place):
             return place
         directory = self._inside(place.removeprefix("file:"), path, place)
+        if not directory.is_dir():
+            raise CommitRefused(f"{path.name} names {place[:80]} for --find-links, which is no directory")
         self._found.links.append(directory)
         return str(directory)
 
@@ -152,7 +191,7 @@ class _Reader:
             return text
         match = _PATH.match(text[named.start("place") :] if named else text)
         if match is None:
-            raise CommitRefused(f"{path.name} has a line that pip cannot read ({text[:80]})")
+            raise _unreadable(text, path)
         local = self._inside(match["path"].removeprefix("file://").removeprefix("file:"), path, text)
         self._found.local.append(local)
         extras = (named and named["extras"]) or match["extras"] or ""
@@ -162,8 +201,8 @@ class _Reader:
     def _inside(self, place: str, path: Path, text: str) -> Path:
         """Return a place in the commit: from the app's directory, or else from that of the file."""
         for start in (self._directory, path.parent):
-            found = (start / place).resolve()
-            if found.is_relative_to(self._top.resolve()) and found.exists():
+            found = self._files.find(start / place)
+            if found is not None and found.exists():
                 return found
         raise CommitRefused(f"{path.name} needs {text[:80]}, which is not in the commit", hint=_FREEZE_HINT)
 
@@ -176,7 +215,8 @@ def decode(content: bytes) -> str:
     for line in content.split(b"\n")[:2]:
         if line.startswith(b"#") and (named := _CODING.search(line)):
             try:
-                return content.decode(named[1].decode("ascii"))
+                encoding = codecs.lookup(named[1].decode("ascii")).name
+                return content.decode(encoding if _ENCODINGS.fullmatch(encoding) else "utf-8")
             except (LookupError, UnicodeDecodeError):
                 break
     try:
@@ -216,21 +256,46 @@ class _Options(OptionParser):
     def __init__(self) -> None:
         super().__init__(add_help_option=False)
         for names, has_value in _OPTIONS.items():
-            more: dict[str, Any] = {"action": "append", "default": []} if has_value else {"action": "store_true"}
             # The name of the attribute is that of the second spelling, or of the only one.
             long = next(name for name in names if name.startswith("--"))
-            self.add_option(*names, dest=long[2:].replace("-", "_"), **more)
+            action = "append" if has_value else "store_true"
+            self.add_option(*names, dest=long[2:].replace("-", "_"), action=action)
+
+    def read(self, words: list[str]) -> tuple[Values, list[str]]:
+        """Return the options of a line and its other words. Raises _Unreadable."""
+        empty: dict[str, object] = {
+            one.dest: [] if one.action == "append" else False for one in self.option_list if one.dest
+        }
+        return self.parse_args(words, Values(empty))
 
     def error(self, msg: str) -> NoReturn:
         raise _Unreadable(msg)
 
 
-def _split(line: str, path: Path) -> tuple[str, Values]:
+def _split(options: _Options, line: str, path: Path) -> tuple[str, Values]:
     """Return the requirement of a line, and its options. Raises CommitRefused."""
     words = line.split(" ")
     start = next((number for number, word in enumerate(words) if word.startswith("-")), len(words))
     try:
-        options, rest = _Options().parse_args(shlex.split(" ".join(words[start:])))
+        values, rest = options.read(_unquoted(words[start:]))
     except (_Unreadable, ValueError) as error:
-        raise CommitRefused(f"{path.name} has a line that pip cannot read ({line[:80]}): {error}") from None
-    return " ".join([*words[:start], *rest]), options
+        raise _unreadable(line, path, f": {error}") from None
+    requirement = " ".join([*words[:start], *rest])
+    # uv would read what lies behind `--` as an option.
+    if any(word.startswith("-") for word in requirement.split()):
+        raise _unreadable(line, path)
+    return requirement, values
+
+
+def _unquoted(words: list[str]) -> list[str]:
+    """Return words as a shell reads them. Raises ValueError."""
+    text = " ".join(words)
+    if not set(text) & set("\\\"'"):
+        return words
+    if len(text) > _MAX_QUOTED:
+        raise ValueError(f"options with quotes exceed {_MAX_QUOTED} characters")
+    return shlex.split(text)
+
+
+def _unreadable(line: str, path: Path, why: str = "") -> CommitRefused:
+    return CommitRefused(f"{path.name} has a line that pip cannot read ({printable(line[:80])}){why}")

@@ -26,6 +26,7 @@ _SKIP: Final = Hint(HintKind.SKIP_SUBMODULES)
 _MAX_LEVELS: Final = 5
 _MAX_SUBMODULES: Final = 100
 _SETTING: Final = re.compile(r"submodule\.(.*)\.(path|url|update)", re.DOTALL)
+_MAX_ADDRESS: Final = 1000
 _ADDRESS: Final[TypeAdapter[str]] = TypeAdapter(Repository)
 
 
@@ -179,7 +180,12 @@ def check_address(part: Part, url: str) -> str:
 
 
 def relative_address(base: str, written: str) -> str:
-    """Return an address as `git submodule` resolves it, which may be relative to that of the repository around it."""
+    """Return an address as `git submodule` resolves it, which may be relative to that of the repository around it.
+
+    Raises ValueError for one that is too long, because each step of it takes the time of its length.
+    """
+    if len(written) > _MAX_ADDRESS:
+        raise ValueError(written[:_MAX_ADDRESS])
     if not written.startswith(("./", "../")):
         return written
     base, separator = base.rstrip("/"), "/"

@@ -289,8 +289,12 @@ class GitCommands:
         argv = ("git", "-C", str(directory), f"--git-dir={self.mirror}", f"--work-tree={directory}", *arguments)
         return Command(argv, self.seconds, self.seconds, env={**self.env, "GIT_INDEX_FILE": str(index)})
 
-    def fetch_large_files(self, url: str, commit: str, source: str | None) -> Command:
-        """Fetch the files that git-lfs stores for a commit, from `source` or from the place that follows from a URL."""
+    def write_tree(self, content: Path) -> Command:
+        """Store the content of a tree, and print its id."""
+        return self._command("hash-object", "-w", "-t", "tree", "--", str(content))
+
+    def fetch_large_files(self, url: str, tree: str, source: str | None) -> Command:
+        """Fetch the files that git-lfs stores for a tree, from `source` or from the place that follows from a URL."""
         options = ("-c", f"lfs.url={source}") if source else ()
-        argv = ("git", f"--git-dir={self.mirror}", *options, "lfs", "fetch", url, commit)
+        argv = ("git", f"--git-dir={self.mirror}", *options, "lfs", "fetch", url, tree)
         return Command(argv, self.seconds, self.seconds, env=self.env)

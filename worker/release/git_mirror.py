@@ -7,7 +7,7 @@ with a dash. After `head` and `resolve`, only full object ids are used.
 import re
 import resource
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -124,9 +124,19 @@ class BareRepository:
         """Return the address of large files in a commit, or "". It is untrusted."""
         return self._read(self.git.lfs_url(commit), may_fail=True).strip()
 
-    def fetch_large_files(self, url: str, commit: str, source: str | None, *, max_bytes: int) -> None:
-        """Fetch the files that git-lfs stores for a commit, none above a size. Raises CommandFailed."""
-        self._read_bytes(self.git.fetch_large_files(url, commit, source), max_file_bytes=max_bytes)
+    def write_tree(self, files: Mapping[str, str]) -> str:
+        """Write a directory of known files, each a name with its id, and return its id. Raises CommandFailed."""
+        tree = self._mirror / "hookd-tree"
+        rows = (b"100644 %b\0%b" % (name.encode(), bytes.fromhex(files[name])) for name in sorted(files))
+        tree.write_bytes(b"".join(rows))
+        try:
+            return self._read(self.git.write_tree(tree)).strip()
+        finally:
+            tree.unlink()
+
+    def fetch_large_files(self, url: str, tree: str, source: str | None, *, max_bytes: int) -> None:
+        """Fetch the files that git-lfs stores for a tree, none above a size. Raises CommandFailed."""
+        self._read_bytes(self.git.fetch_large_files(url, tree, source), max_file_bytes=max_bytes)
 
     def fetch_commit(self, url: str, commit: str) -> bool:
         """Fetch one commit, unless it is here. Return False if the repository lacks it. Raises CommandFailed."""

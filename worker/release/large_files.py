@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +28,16 @@ _MAX_POINTER_BYTES: Final = 1024
 _SPARE_BYTES: Final = 1024 * 1024
 _SKIP: Final = Hint(HintKind.SKIP_LARGE_FILES)
 _PROGRAM: Final = "git-lfs"
+# Where git-lfs keeps files beside a mirror.
+_STORE: Final = Path("lfs/objects")
 
 
 @dataclass(frozen=True)
 class Pointer:
-    """A pointer in a release: its path there, and the id (SHA-256) and the size in bytes of the file."""
+    """A pointer in a release: its path and its id in git, and the id (SHA-256) and the size in bytes of the file."""
 
     path: Path
+    blob: str
     object_id: str
     size: int
 
@@ -56,13 +59,16 @@ def replace_pointers(task: Task, checkout: Checkout, release: Path) -> None:
     task.recorder.line(f"{number} of git-lfs, first {first}")
     for part in checkout.parts:
         if found[part.directory]:
-            _fetch(task, part, sum(_sizes(found[part.directory])) + _SPARE_BYTES)
-            _write_all(part, release, found[part.directory])
+            _replace(task, part, release, found[part.directory])
 
 
 def _sizes(pointers: list[Pointer]) -> list[int]:
     """Return the sizes of the files to fetch. Several pointers may name one."""
-    return list({pointer.object_id: pointer.size for pointer in pointers}.values())
+    return [pointer.size for pointer in _by_object(pointers).values()]
+
+
+def _by_object(pointers: list[Pointer]) -> dict[str, Pointer]:
+    return {pointer.object_id: pointer for pointer in pointers}
 
 
 def _pointers(part: Part, release: Path) -> Iterator[Pointer]:
@@ -76,33 +82,40 @@ def _pointers(part: Part, release: Path) -> Iterator[Pointer]:
         if entry is None or entry.is_link or entry.is_submodule or not 0 < entry.size <= _MAX_POINTER_BYTES:
             continue
         if match := _POINTER.match((directory / path).read_bytes()):
-            yield Pointer(directory / path, match[1].decode(), int(match[2]))
+            yield Pointer(directory / path, entry.object_id, match[1].decode(), int(match[2]))
 
 
-def _fetch(task: Task, part: Part, max_bytes: int) -> None:
+def _replace(task: Task, part: Part, release: Path, pointers: list[Pointer]) -> None:
+    """Fetch the files of a part and write them. Later, only those stay beside the mirror. Raises DeployError."""
+    try:
+        _fetch(task, part, _by_object(pointers))
+        for pointer in pointers:
+            name = pointer.object_id
+            _write(part.repository.directory / _STORE / name[:2] / name[2:4] / name, pointer, release)
+    finally:
+        needed = {pointer.object_id for pointer in pointers}
+        for stored in (part.repository.directory / _STORE).glob("*/*/*"):
+            if stored.name not in needed:
+                stored.unlink(missing_ok=True)
+
+
+def _fetch(task: Task, part: Part, pointers: Mapping[str, Pointer]) -> None:
     """Fetch the large files of a part from the place that it names, or from its own repository. Raises DeployError.
 
-    A store may send more than the pointers say: no file grows above `max_bytes`.
+    git-lfs fetches each pointer of a commit, so it gets a tree of the counted ones alone. A store may send more than
+    the pointers say: no file grows above the largest of them.
     """
+    max_bytes = max(pointer.size for pointer in pointers.values()) + _SPARE_BYTES
     source = part.repository.lfs_url(part.commit)
     try:
         address = check_address(part, source) if source else None
-        part.repository.fetch_large_files(part.url, part.commit, address, max_bytes=max_bytes)
+        tree = part.repository.write_tree({name: pointer.blob for name, pointer in pointers.items()})
+        part.repository.fetch_large_files(part.url, tree, address, max_bytes=max_bytes)
     except ValueError:
         raise DeployError(f".lfsconfig has an address that is refused: {source[:200]!r}", hint=_SKIP) from None
     except CommandFailed as error:
         what = f"files of git-lfs in {source or part.url}"
         raise fetch_error(task.app, part.repository.directory, what, error, access=_SKIP) from None
-
-
-def _write_all(part: Part, release: Path, pointers: list[Pointer]) -> None:
-    store = part.repository.directory / "lfs" / "objects"
-    for pointer in pointers:
-        _write(store / pointer.object_id[:2] / pointer.object_id[2:4] / pointer.object_id, pointer, release)
-    needed = {pointer.object_id for pointer in pointers}
-    for stored in store.glob("*/*/*"):
-        if stored.name not in needed:
-            stored.unlink(missing_ok=True)
 
 
 def _write(stored: Path, pointer: Pointer, release: Path) -> None:

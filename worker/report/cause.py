@@ -11,6 +11,7 @@ from typing import Final
 
 from hookd.model.app import App
 from hookd.model.hint import OPEN_VALUE, Hint, HintKind
+from worker.errors import Fault
 from worker.report.kinds import Cause, Failure, explain, with_key
 from worker.report.output import error_line, plain_lines
 
@@ -20,6 +21,8 @@ __all__ = ["Cause", "find_cause", "health_cause", "limit_cause", "without_root"]
 _OTHER_PAGE: Final = frozenset({"301", "302", "303", "307", "308", "401", "403", "404", "405", "410"})
 _ANSWER: Final = re.compile(r"\banswered (\d{3})\b")
 _SLOW: Final = re.compile(r"\banswered 504\b|health\.deadline|gives no answer")
+# As worker/service/listener.py says it.
+_HELD: Final = re.compile(r":(\d+) is held by another user")
 # Stands between a health page's answer and what the app raised (units/in_app/hookd_app/gate.py).
 _RAISED: Final = " raised "
 
@@ -36,6 +39,8 @@ def find_cause(phase: str, lines: Sequence[str], app: App) -> Cause | None:
 
 def health_cause(text: str, app: App) -> Cause:
     """Return the cause of a failed health check, which `text` describes, with what the app itself raised."""
+    if held := _HELD.search(text):
+        return Cause(text, Hint(HintKind.SHOW_PORT, held[1]), Fault.HOST)
     answer = _ANSWER.search(text)
     if answer and answer[1] in _OTHER_PAGE:
         return with_key(text, "health.url", OPEN_VALUE)

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from hookd.eventlog import event
 from hookd.model.deployment import Deployment, IllegalTransition, Step, StepName, with_step
-from hookd.model.text import printable
+from hookd.model.text import printable, truncate
 from hookd.queue.deployments import Contention, DeploymentStore, NoSuchDeployment
 from worker.report.output import ANSI
 
@@ -22,6 +22,8 @@ log: Final = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 5 * 1024 * 1024
 MASK: Final = "***"
+# A commit may have written a part of a message, such as a version of Python.
+_MAX_TEXT: Final = 4096
 _MIN_SECRET_LENGTH: Final = 6
 _SECRET_NAME: Final = re.compile(r"(?i)secret|token|pass(?:w|phrase|$)|key|credential|dsn|_url$|^url$|auth")
 # A value that looks random, whatever its name.
@@ -78,8 +80,8 @@ class LogFile:
             os.write(self._descriptor, (whole if self._left > 0 else last).encode())
 
     def clean(self, text: str) -> str:
-        """Drop colours, mask credentials and escape control characters."""
-        return printable(self._redaction.apply(ANSI.sub("", text)), keep="\t")
+        """Drop colours, mask credentials, escape control characters and cut a long text."""
+        return truncate(printable(self._redaction.apply(ANSI.sub("", text)), keep="\t"), _MAX_TEXT)
 
     def __enter__(self) -> Self:
         return self

@@ -1,5 +1,6 @@
 """The services of an app.
 
-`manager` controls them through systemd or `circus`, `health` checks a release, `drift` compares what runs with what
-should run, `serving` asks a release that serves, and `disturbance` finds signals from outside.
+`manager` controls them through systemd or `circus`, `health` checks a release, `listener` finds strangers on its port,
+`drift` compares what runs with what should run, `serving` asks a release that serves, and `disturbance` finds signals
+from outside.
 """

@@ -18,7 +18,7 @@ from hookd.model.journal import AppState
 from hookd.model.settings import AppPaths
 from hookd.model.units.systemctl import Verb, parse_show
 from worker.context import AppTask
-from worker.errors import CommandFailed, ServiceMissing, Unhealthy
+from worker.errors import CommandFailed, ReleaseKilled, ServiceMissing, Unhealthy
 from worker.process.run import Command, lines_of
 from worker.process.systemctl import cat_command, control_command, number, show_command, show_unit
 from worker.service import circus
@@ -33,6 +33,7 @@ from worker.service.drift import (
     stop_indicator,
 )
 from worker.service.health import wait_until_healthy
+from worker.service.listener import find_stranger
 
 # systemctl warns that a stopped service still has sockets. They are intended: visitors wait in them.
 _EXPECTED_OUTPUT: Final = re.compile(
@@ -88,13 +89,20 @@ def _check_manager(task: AppTask, name: str) -> None:
 
 
 def verify_health(task: AppTask, name: str, colour: str | None) -> None:
-    """Wait until a service passes the app's health check. Raises Unhealthy with the reason that the service gives."""
+    """Wait until a service passes the app's health check. Raises Unhealthy with the reason that the service gives.
+
+    Raises ReleaseKilled if another user holds the app's port, which proves nothing about the release.
+    """
     try:
         wait_until_healthy(task.app.health, colour, task.recorder.line, lambda: _processes(task.app, name))
     except Unhealthy as error:
+        if stranger := find_stranger(task.app):
+            raise ReleaseKilled(stranger) from None
         if error.is_silent or not (reason := _read_refusal(task, name, colour)):
             raise
         raise Unhealthy(reason) from None
+    if stranger := find_stranger(task.app):
+        raise ReleaseKilled(stranger)
 
 
 def forget_refusal(task: AppTask, colour: str | None) -> None:

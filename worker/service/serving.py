@@ -13,6 +13,7 @@ from worker.errors import CommandFailed
 from worker.service.disturbance import is_suspended
 from worker.service.drift import Drift, DriftReport, ServiceState, Serving
 from worker.service.health import Answer, ask
+from worker.service.listener import find_stranger
 from worker.service.manager import read_service_state
 
 
@@ -26,7 +27,8 @@ def with_health(app: App, colour: Colour | None, report: DriftReport) -> DriftRe
         return report
     answer = ask(app.health, colour, app.health.timeout)
     if answer.is_healthy:
-        return replace(report, is_healthy=True)
+        stranger = find_stranger(app)
+        return replace(report, is_healthy=stranger is None, summary=stranger or report.summary)
     try:
         if answer.is_unknown or _has_changed(app, serving):
             return report

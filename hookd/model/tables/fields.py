@@ -202,6 +202,10 @@ Mail = Annotated[
 MemorySize = Annotated[
     str, matching(r"[1-9][0-9]{0,5}[MG]|(?:[1-9][0-9]?|100)%", "a size such as 512M or 2G, or a share such as 75%")
 ]
+# As files of nginx take it.
+PlainPath = Annotated[
+    InsidePath, matching(r"[A-Za-z0-9._/@+~%-]+", "a path of letters, digits and . _ - + @ ~ %, such as static")
+]
 PackageGroup = Annotated[str, matching(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", "a name such as prod")]
 Pattern = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_pattern)]
 Protocol = Literal["https", "ssh", "http", "file"]

@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from hookd.model.tables.fields import Domain, InsidePath, Section, UrlPrefix
+from hookd.model.tables.fields import Domain, PlainPath, Section, UrlPrefix
 
 
 class Site(Section):
@@ -13,7 +13,7 @@ class Site(Section):
 
     domain: Domain | None = Field(None, description="The public domain. Default: no site.")
     max_body: int = Field(10, ge=1, le=10_240, description="Largest request in MiB.")
-    static: dict[UrlPrefix, InsidePath] = Field(
+    static: dict[UrlPrefix, PlainPath] = Field(
         {}, description="Directories in the repository that nginx serves to everybody, by their URL prefix."
     )
     tls: bool = Field(

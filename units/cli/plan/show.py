@@ -76,8 +76,8 @@ def _title(key: str) -> str:
 def _shown(key: str, value: Any) -> str:
     """Return a value as a person reads it: commands as command lines."""
     match value:
-        case {"command": [*words]}:
-            return shlex.join(map(str, words))
+        case {"command": [*words], **more}:
+            return ", ".join((shlex.join(map(str, words)), *(f"{name}={inner}" for name, inner in more.items())))
         case [[*_], *_]:
             return " && ".join(shlex.join(map(str, words)) for words in value)
         case [*words] if key == "service.command":

@@ -175,7 +175,7 @@ class Values:
         if value is None:
             return None
         text = posixpath.normpath(value.text)
-        for _ in range(levels):
+        for _ in range(min(levels, text.count("/") + 1)):
             text = posixpath.dirname(text)
         return Value(text, value.variables)
 

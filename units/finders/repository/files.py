@@ -47,7 +47,7 @@ class Files:
         """Return a TOML file's table, or {} if it cannot be read."""
         try:
             return tomllib.loads(self.read(path) or "")
-        except (tomllib.TOMLDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # A number of 5,000 digits is a ValueError.
             return {}
 
     def ini(self, path: str) -> configparser.ConfigParser:

@@ -5,8 +5,11 @@ import posixpath
 from collections.abc import Iterator
 from typing import Final
 
+from pydantic import ValidationError
+
 from hookd.model.plan import Finding
 from hookd.model.tables.fields import overlaps
+from hookd.model.tables.site import Site
 from units.finders.code.project import Project
 from units.finders.code.syntax import Module, argument, keyword, source_of, text_of
 from units.finders.code.values import Values, inside
@@ -19,19 +22,26 @@ _FLASK: Final = frozenset(("Flask", "APIFlask", "Quart"))
 
 def find_static(project: Project, service: Service, shared: tuple[str, ...]) -> Found:
     """Find the directories of static files. One that has shared data inside is left to the app."""
-    found: dict[str, tuple[str, str]] = {}
+    table: dict[str, str] = {}
+    sources: dict[str, None] = {}
     values = Values(project)
     parts = _django(project, service, values) if service.settings else _mounted(project, service, values)
     for prefix, inner, source in parts:
         directory = project.place(inner)
         is_code = not any(overlaps(directory, other) for other in shared)
-        if prefix.startswith("/") and len(prefix) > 1 and is_code:
-            found.setdefault(f"{prefix.rstrip('/')}/", (directory, source))
-    if not found:
-        return Found()
-    table = {prefix: directory for prefix, (directory, _) in found.items()}
-    sources = ", ".join(dict.fromkeys(source for _, source in found.values()))
-    return Found((Finding("site.static", table, sources),))
+        added = table | {f"{prefix.rstrip('/')}/": directory}
+        if is_code and len(added) > len(table) and _is_served(added):
+            table, sources = added, {**sources, source: None}
+    return Found((Finding("site.static", table, ", ".join(sources)),)) if table else Found()
+
+
+def _is_served(table: dict[str, str]) -> bool:
+    """Return True if a site takes these directories. One value that it refuses would refuse the whole app."""
+    try:
+        Site(static=table)
+    except ValidationError:
+        return False
+    return True
 
 
 def _django(project: Project, service: Service, values: Values) -> Iterator[tuple[str, str, str]]:

@@ -4,9 +4,11 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -158,6 +160,10 @@ def test_huge_large_file(tmp_path: Path, repository: Repository) -> None:
 class _Server(ThreadingHTTPServer):
     content = CONTENT
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.asked: set[str] = set()
+
 
 class _Store(BaseHTTPRequestHandler):
     """The API of git-lfs: https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md."""
@@ -167,6 +173,7 @@ class _Store(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         href = f"http://{self.headers['Host']}/object"
+        self.server.asked |= {one["oid"] for one in asked["objects"]}
         objects = [{**one, "actions": {"download": {"href": href}}} for one in asked["objects"]]
         self._answer(json.dumps({"transfer": "basic", "objects": objects}).encode(), "application/vnd.git-lfs+json")
 
@@ -215,6 +222,34 @@ def test_store_sends_too_much(tmp_path: Path, repository: Repository, server: _S
     server.content = CONTENT
     build_head(tmp_path)
     assert [path.name for path in mirror.glob("lfs/**/*") if path.is_file()] == [sha256(CONTENT).hexdigest()]
+
+
+@pytest.mark.threat(60)
+@pytest.mark.usefixtures("git_lfs")
+@pytest.mark.parametrize("damaged", [False, True])
+def test_uncounted_pointers_are_not_fetched(
+    tmp_path: Path, repository: Repository, server: _Server, store: str, damaged: bool
+) -> None:
+    """git-lfs reads more as a pointer: files that no attribute names, other line ends, and an old address."""
+    old = pointer(b"old").replace("git-lfs.github.com/spec/v1", "hawser.github.com/spec/v1")
+    loose = {"a.png": pointer(b"loose").rstrip(), "b.png": pointer(b"ends").replace("\n", "\r\n")}
+    config = {".lfsconfig": f"[lfs]\n\turl = {store}\n"}
+    repository.commit_and_push({"docs/a.txt": pointer(b"plain"), "docs/b.txt": old, **loose, **config})
+    server.content = b"damaged" if damaged else CONTENT
+    with pytest.raises(DeployError) if damaged else nullcontext():
+        build_head(tmp_path)
+    assert server.asked == {sha256(CONTENT).hexdigest()}
+
+
+@pytest.mark.threat(60)
+@pytest.mark.usefixtures("git_lfs")
+def test_failed_fetch_leaves_no_files(tmp_path: Path, repository: Repository) -> None:
+    stored(repository)
+    build_head(tmp_path)
+    repository.commit_and_push({"static/logo.png": pointer(b"missing")})
+    with pytest.raises(DeployError):
+        build_head(tmp_path)
+    assert not list((tmp_path / "state/mirrors/shop.git/lfs/objects").glob("*/*/*"))
 
 
 @pytest.mark.usefixtures("git_lfs")

@@ -33,6 +33,10 @@ def test_plan_survives_its_json() -> None:
         {"findings": [asdict(Finding("service.listen", "unix:/run/hookd/hookd.sock", "y"))]},
         {"findings": [asdict(Finding("build.commands", [["a\nb"]], "y"))]},
         {"findings": [asdict(Finding("service.entry", {"a": {"b": "c"}}, "y"))]},
+        {"findings": [asdict(Finding("dependencies.python", "/srv/shop/evil", "y"))]},
+        {"findings": [asdict(Finding("dependencies.python", "3.12\n/bin/sh", "y"))]},
+        {"variables": [asdict(Variable("HOOKD_HEALTH_STATUS", ""))]},
+        {"variables": [asdict(Variable("LD_PRELOAD", ""))]},
         {"variables": [{"name": "A B", "source": "", "needed": True, "example": None, "secret": False}]},
     ],
 )

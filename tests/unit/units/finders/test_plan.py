@@ -30,6 +30,7 @@ HOSTILE = {
     "powers": "DATA_DIR = f'" + "{A0}" * 40 + "'\n" + "".join(f"A{n} = f'{f'{{A{n + 1}}}' * 40}'\n" for n in range(30)),
     "factories": "".join(f"def app{n}():\n" + f"    app{n + 1}()\n" * 400 + "    return 1\n" for n in range(9))
     + "o = app0()\n",
+    "parents": "from pathlib import Path\nDATA_DIR = Path(__file__).parents[1000000000]\n",
     "escapes": "import os\nA = os.environ['A_URL\\x1b[2J']\nSECRET_KEY = os.getenv('B', '\\x1b')\n",
 }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.releases import release
+from worker.environment.commit_files import CommitFiles
 from worker.environment.locks import is_local_lock, read_pdm_lock, read_pipfile_lock
 from worker.errors import CommitRefused
 
@@ -29,10 +30,10 @@ def test_pipfile_lock(tmp_path: Path) -> None:
         "own @ git+https://host/own.git@abc",
         "rq[x,y]==2.0",
     ]
-    assert read_pipfile_lock(path, ()) == lines
-    assert read_pipfile_lock(path, ("prod",)) == [*lines, "gevent==25"]
+    assert read_pipfile_lock(CommitFiles(tmp_path), path, ()) == lines
+    assert read_pipfile_lock(CommitFiles(tmp_path), path, ("prod",)) == [*lines, "gevent==25"]
     with pytest.raises(CommitRefused, match="has no packages of the group web"):
-        read_pipfile_lock(path, ("web",))
+        read_pipfile_lock(CommitFiles(tmp_path), path, ("web",))
 
 
 PDM_LOCK = """
@@ -77,15 +78,15 @@ def test_pdm_lock(tmp_path: Path) -> None:
         f"core @ file://{tmp_path}/core",
         "far @ https://host/far.whl",
     ]
-    assert read_pdm_lock(path, ()) == default
-    assert read_pdm_lock(path, ("web",)) == [default[0], "gevent[x]==25", *default[1:]]
+    assert read_pdm_lock(CommitFiles(tmp_path), path, ()) == default
+    assert read_pdm_lock(CommitFiles(tmp_path), path, ("web",)) == [default[0], "gevent[x]==25", *default[1:]]
 
 
 @pytest.mark.parametrize("package", ["name = 'x'\ngroups = ['default']", "groups = ['default']"])
 def test_pdm_lock_without_version(tmp_path: Path, package: str) -> None:
     text = f"[metadata]\nstrategy = ['inherit_metadata']\n[[package]]\n{package}\n"
     with pytest.raises(CommitRefused, match="names no version"):
-        read_pdm_lock(release(tmp_path, {"pdm.lock": text}) / "pdm.lock", ())
+        read_pdm_lock(CommitFiles(tmp_path), release(tmp_path, {"pdm.lock": text}) / "pdm.lock", ())
 
 
 @pytest.mark.parametrize(
@@ -104,4 +105,4 @@ def test_pdm_lock_without_version(tmp_path: Path, package: str) -> None:
 )
 def test_packages_of_the_commit(tmp_path: Path, source: str, is_local: bool) -> None:
     path = release(tmp_path, {"x.lock": f"[[{source}\n"}) / "x.lock"
-    assert is_local_lock(path) is is_local
+    assert is_local_lock(CommitFiles(tmp_path), path) is is_local

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.releases import release
+from worker.environment.commit_files import CommitFiles
 from worker.environment.python import from_project, from_version_files
 
 
@@ -21,7 +22,7 @@ from worker.environment.python import from_project, from_version_files
 )
 def test_version_files(tmp_path: Path, name: str, text: str, spec: str, is_pinned: bool) -> None:
     release(tmp_path, {name: text})
-    [found] = from_version_files([tmp_path / "none", tmp_path])
+    [found] = from_version_files(CommitFiles(tmp_path), [tmp_path / "none", tmp_path])
     assert (found.spec, found.place, found.is_pinned) == (spec, name, is_pinned)
 
 

@@ -6,12 +6,13 @@ from time import process_time
 import pytest
 
 from tests.support.releases import release
+from worker.environment.commit_files import CommitFiles
 from worker.environment.requirements import PackageList, decode, logical_lines, read_package_list
 from worker.errors import CommitRefused
 
 
 def read(top: Path, name: str = "requirements.txt", directory: str = ".") -> PackageList:
-    return read_package_list(top / directory / name, directory=top / directory, top=top)
+    return read_package_list(CommitFiles(top), top / directory / name, top / directory)
 
 
 @pytest.mark.parametrize(

@@ -19,3 +19,9 @@ from worker.release.checkout import relative_address
 )
 def test_relative_address(base: str, written: str, address: str) -> None:
     assert relative_address(base, written) == address
+
+
+@pytest.mark.threat(60)
+def test_long_address() -> None:
+    with pytest.raises(ValueError, match="\\.\\./"):
+        relative_address("https://git.example.org/acme/shop", "../" * 200_000 + "theme")

@@ -60,6 +60,16 @@ def test_control_characters_are_escaped(path: Path, text: str, shown: str) -> No
     assert len(line.splitlines()) == 1
 
 
+@pytest.mark.threat(61)
+def test_long_text_is_cut(path: Path) -> None:
+    """A message of hookd may hold a megabyte of a commit. A secret at the cut is masked first."""
+    assert len(written(path, "a" * 1_500_000)) < 5000
+    with LogFile(path, Redaction({"SECRET": "canary-value"})) as log:
+        cause = log.clean("\0" * 1_500_000)
+        assert len(cause) < 5000
+        assert "canary" not in log.clean("a" * 4090 + "canary-value" * 100)
+
+
 def test_credential_is_masked(path: Path) -> None:
     assert "canary-value" not in written(path, "key is canary-value")
 

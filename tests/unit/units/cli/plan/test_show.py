@@ -2,6 +2,7 @@
 
 import pytest
 
+from hookd.model.plan import Finding, Plan
 from tests.unit.units.cli.plan.plans import PLAN
 from units.apps.repository.inspection import Head
 from units.cli.plan.show import show_plan
@@ -17,6 +18,16 @@ def test_plan_names_sources_and_options(capsys: pytest.CaptureFixture[str]) -> N
     assert "npm ci && npm run build" in found["build"] and "--set build.commands=" in found["build"]
     assert "rq worker 'two words'" in found["worker"]
     assert "SECRET_KEY" in found and "DEBUG" not in found and "LFS files" in found["note:"]
+
+
+def test_plan_shows_all_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = (
+        Finding("processes.rq", {"command": ["rq", "worker"], "count": "30"}, "Procfile"),
+        Finding("timers.tidy", {"command": ["tidy"], "schedule": "hourly"}, "cron.py"),
+    )
+    show_plan("acme/shop", HEAD, Plan("flask", findings))
+    printed = capsys.readouterr().out
+    assert "rq worker, count=30" in printed and "tidy, schedule=hourly" in printed
 
 
 def test_plan_leaves_out_given_keys(capsys: pytest.CaptureFixture[str]) -> None:

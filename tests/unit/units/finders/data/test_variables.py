@@ -37,6 +37,15 @@ def test_reads_of_variables_are_found(text: str, needed: set[str], others: set[s
     assert {one.name for one in found if not one.needed} == others
 
 
+@pytest.mark.threat(28)
+@pytest.mark.parametrize("name", ["HOOKD_HEALTH_STATUS", "HOOKD_CONFIG", "LD_PRELOAD", "LISTEN_FDS"])
+def test_host_variables_are_left_out(name: str) -> None:
+    """They would overrule those that hookd gives the service, such as for its health check."""
+    code = f"import os\nOWN = os.environ['OWN']\nUPLOAD_FOLDER = os.environ.get('{name}', 'data')\nA = os.environ['{name}']\n"
+    found = variables_of({"app.py": FLASK + code + "os.makedirs(UPLOAD_FOLDER)\n", ".env.example": f"{name}=<600\n"})
+    assert "OWN" in found and name not in found
+
+
 def test_examples_come_from_files() -> None:
     files = {
         "app.py": FLASK + "import os\nA = os.environ['API_HOST_URL']\n",

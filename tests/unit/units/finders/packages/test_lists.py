@@ -22,6 +22,7 @@ HASHED = "flask==3.1 --hash=sha256:" + "0" * 64
         ({"requirements.txt": "flask", "requirements.lock.txt": HASHED}, "requirements.lock.txt"),
         ({"requirements.txt": "flask", "requirements/dev.txt": "pytest"}, "requirements.txt"),
         ({"requirements/base.txt": "flask", "requirements/prod.txt": "-r base.txt", "requirements/dev.txt": "x"}, "requirements/prod.txt"),
+        ({"requirements/prod.txt": "flask", "pyproject.toml": f"x = {'9' * 5000}"}, "requirements/prod.txt"),
         ({"requirements-dev.txt": "pytest", "pyproject.toml": "[project]\nname='a'"}, None),
         ({"setup.py": "from setuptools import setup\nsetup(install_requires=['flask'])"}, None),
     ],

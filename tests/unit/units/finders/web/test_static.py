@@ -22,8 +22,11 @@ from tests.unit.units.finders.layouts import FLASK, SETTINGS, django, values_of
         ),
         ({"app.py": FLASK + "import os\nos.makedirs('static/config')\n", "static/a.css": ""}, None),
         ({"app.py": FLASK}, None),
+        ({"app.py": FLASK + "b = Flask('b', static_folder='b', static_url_path='/x;}')\n", "static/a": "", "b/b": ""}, {"/static/": "static"}),
+        ({"app.py": FLASK + "b = Flask('b', static_folder='a b', static_url_path='/b')\n", "static/a": "", "a b/b": ""}, {"/static/": "static"}),
+        ({"app.py": FLASK + "b = Flask('b', static_folder='b', static_url_path='/static/b')\n", "static/a": "", "b/b": ""}, {"/static/": "static"}),
     ],
 )  # fmt: skip
 def test_static_files_are_found(files: dict[str, str], table: dict[str, str] | None) -> None:
-    """A directory with the app's data inside is not served."""
+    """A directory with the app's data inside is not served, nor one that the site would refuse."""
     assert values_of(files).get("site.static") == table
