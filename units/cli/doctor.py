@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from hookd.cli import common
-from hookd.config import Config, ConfigError, load_valid_apps
+from hookd.config import Config, ConfigError, is_own, load_valid_apps
 from hookd.files.ownership.policies import OwnershipError
 from units.apps.permissions import check_permissions
 from units.doctor.finding import Finding, Level
@@ -38,24 +38,25 @@ def doctor(app: str | None, quiet: bool, as_json: bool) -> None:
     if as_json:
         click.echo(report.as_json())
     else:
-        show_report(report, quiet=quiet)
+        show_report(report, quiet=quiet, sudo=not is_own(path))
     sys.exit(report.exit_status)
 
 
-def show_report(report: Report, *, quiet: bool = False) -> None:
-    """Print a report. `quiet` omits passed checks."""
+def show_report(report: Report, *, quiet: bool = False, sudo: bool = True) -> None:
+    """Print a report. `quiet` omits passed checks. Without `sudo` the commands of hookd need no root."""
     click.secho(f"hookd: {report.summary()}", fg=_COLOURS[report.level])
     for finding in report.sorted():
         if not (quiet and finding.level is Level.OK):
-            _print_finding(finding)
+            _print_finding(finding, sudo=sudo)
 
 
-def _print_finding(finding: Finding) -> None:
+def _print_finding(finding: Finding, *, sudo: bool) -> None:
     level = click.style(f"{finding.level:{_WIDTH}}", _COLOURS[finding.level])
     title = click.style(f"{finding.app} {finding.check}" if finding.app else finding.check, bold=True)
     click.echo(f"{level}{title}: {finding.message}")
     if finding.hint:
-        click.secho(f"{'':{_WIDTH}}next: {common.keep_config(finding.hint)}", dim=True)
+        hint = finding.hint if sudo else finding.hint.replace("sudo hookd ", "hookd ")
+        click.secho(f"{'':{_WIDTH}}next: {common.keep_config(hint)}", dim=True)
 
 
 def _require_app(path: Path, app: str) -> None:

@@ -65,6 +65,7 @@ def test_current_app_has_no_hint(receiver: LocalReceiver) -> None:
 
 def test_new_app_has_a_deploy_hint(receiver: LocalReceiver) -> None:
     assert f"  next: hookd deploy {APP}" in shown(receiver, AppStatus(app=APP), "status")
+    assert "  nothing is deployed yet" in shown(receiver, AppStatus(app=APP, head=HEAD), "status")
 
 
 def test_written_files_are_shown(receiver: LocalReceiver) -> None:

@@ -137,7 +137,8 @@ def check_stopped(person: Person) -> None:
         said = person.hookd(command, "blog", status=6)
         assert "blog is stopped" in said and again in said
     assert "next: ./run hookd up --name blog\n" in person.hookd("status", "blog", cwd=person.repository.work, status=6)
-    assert again.removeprefix("next: ") in person.hookd("doctor", "blog", status=None)
+    found = person.hookd("doctor", "blog", status=None)
+    assert again.removeprefix("next: ") in found and "sudo hookd" not in found
     person.script = ""
 
 
