@@ -24,7 +24,7 @@ from worker.environment.locks import (
 from worker.environment.project import has_dependencies, has_local_sources, is_package, uses_src
 from worker.environment.python import Wanted, from_project, from_specifier, from_version_files
 from worker.environment.requirements import PackageList, read_lines, read_package_list
-from worker.errors import CommitRefused
+from worker.errors import CommitRefused, Fault
 
 Kind = Literal["none", "uv", "pylock", "poetry", "locked", "list", "hashed", "project"]
 DEFAULT_FILES: Final = (*LOCKS, "requirements.txt", PYPROJECT, "setup.cfg", "setup.py")
@@ -100,7 +100,8 @@ def _find_file(files: CommitFiles, directory: Path, name: str | None) -> Path | 
     if name is not None:
         found = next((path for path in (directory / name, files.release / name) if files.has(path)), None)
         if found is None:
-            raise CommitRefused(f"the commit has no {name}, which dependencies.file asks for")
+            cause = f"the commit has no {name}, which dependencies.file asks for"
+            raise CommitRefused(cause, hint=Hint(HintKind.SET_KEY, "dependencies.file=…"), fault=Fault.CONFIGURATION)
         return found
     above = [parent for parent in directory.parents if parent.is_relative_to(files.release)]
     for known in DEFAULT_FILES:
