@@ -128,13 +128,17 @@ class OnServer:
 class OnThisMachine:
     """One application in a home directory of its own, with a bare clone that takes pushes."""
 
-    def __init__(self, app: RealApp, source: Path) -> None:
+    def __init__(self, app: RealApp, source: Path, pythons: Path | None) -> None:
         self.app = app
         self.home = home = Path(tempfile.mkdtemp(prefix="real-"))
         self.port = free_port()
         self.bare = home / f"{app.name}.git"
         take_commit(app, source, self.bare)
         (home / "variables").write_text(app.variables)
+        if pythons:
+            managed = home / ".local/share/uv/python"
+            managed.parent.mkdir(parents=True)
+            managed.symlink_to(pythons.resolve())
 
     def up(self) -> tuple[int, str]:
         """Type `hookd up` for a new app, and return its status and its output."""
@@ -265,7 +269,7 @@ def main() -> None:
     parser.add_argument("--repositories", type=Path, required=True, help="the directory with NAME.git of each")
     parser.add_argument("--logs", type=Path, default=Path(tempfile.gettempdir()), help="the directory for their output")
     parser.add_argument("--server", metavar="SUITE", help="a booted Debian of this suite, such as bookworm")
-    parser.add_argument("--pythons", type=Path, help="interpreters of the server, as `uv python install` makes them")
+    parser.add_argument("--pythons", type=Path, help="more interpreters, as `uv python install` makes them")
     parser.add_argument("--prepare", default="true", help="a shell command that the server's owner has typed before")
     parser.add_argument("--pushes", type=int, default=1, help="the number of pushes after the first deployment")
     parser.add_argument("names", nargs="*", metavar="NAME")
@@ -276,7 +280,7 @@ def main() -> None:
     with booted(given.server, given.pythons, given.prepare) if given.server else nullcontext() as server:
         for app in chosen:
             source = given.repositories.resolve() / f"{app.name}.git"
-            attempt = OnServer(app, server, source) if server else OnThisMachine(app, source)
+            attempt = OnServer(app, server, source) if server else OnThisMachine(app, source, given.pythons)
             rows.append(try_app(attempt, given.pushes, given.logs))
             print("  ".join(rows[-1]), flush=True)
     print(table(("application", "first try", "page", "after pushes", "data", "seconds"), rows))
