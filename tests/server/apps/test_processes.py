@@ -1,7 +1,7 @@
 """Workers, a scheduler and a timer beside the web process, over deployments, failures and a reboot."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -34,9 +34,13 @@ def set_keys(shop: Shop, *changes: str) -> None:
 
 def push(shop: Shop, version: str, **files: str) -> str:
     """Push a commit and return its ending."""
+    return str(ship(shop, version, **files)["status"])
+
+
+def ship(shop: Shop, version: str, **files: str) -> dict[str, Any]:
+    """Push a commit and return the record of the deployment that took it."""
     over = {f"{name}.py": text for name, text in files.items()}
-    commit = shop.repository.commit_and_push(queue_files(version, over), version)
-    return str(shop.ship(commit)["status"])
+    return shop.ship(shop.repository.commit_and_push(queue_files(version, over), version))
 
 
 def release(shop: Shop) -> str:
@@ -159,8 +163,9 @@ def test_stubborn_process_is_killed(shop: Shop) -> None:
     stubborn = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(3600)\n"
     set_keys(shop, "processes.beat.stop_seconds=1")
     assert push(shop, "stubborn", beat=stubborn) == "succeeded"
-    assert push(shop, "polite") == "succeeded"
-    log = shop.hookd("logs", "shop")
+    polite = ship(shop, "polite")
+    assert polite["status"] == "succeeded"
+    log = shop.hookd("logs", polite["id"])
     assert "did not end in its stop_seconds and was killed" in log
     assert running(shop) == all_in(release(shop))
     assert shop.machine.run("systemctl", "--failed", "--plain", "--no-legend").stdout == ""

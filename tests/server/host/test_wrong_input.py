@@ -51,7 +51,7 @@ COMMANDS: Final = (
     ("secret rotate shop --finish", "no rotation to finish"),
     ("app edit shop --set branch", "'branch' is not KEY=VALUE, such as health.deadline=60"),
     ("app edit shop --set branch=-x", "branch"),
-    ("app edit shop --set =x", "unknown key"),
+    ("app edit shop --set =x", "'=x' is not KEY=VALUE"),
     ("app edit shop --set branch.x=1", "branch is a value"),
     ("app edit shop --set name=store", "name: remove this key"),
     ("app edit shop --set root=/etc", "root cannot be changed"),
