@@ -62,7 +62,8 @@ def test_difference_is_linked(shop: Shop) -> None:
 @pytest.mark.threat(95)
 def test_build_changes_no_shared_file(shop: Shop) -> None:
     """The package of a push fails to change the files of the environment that serves."""
-    sums = f"cd {_VENV} && find lib -type f -print0 | sort -z | xargs -0 sha256sum && find . -type f -printf '%m %u %p\\n' | sort"
+    content = "find lib -type f -print0 | sort -z | xargs -0 sha256sum"
+    sums = f"cd {_VENV} && {content} && find . -type f -printf '%m %u %p\\n' | sort"
     serving = shop.machine.shell("readlink -f /srv/shop/current/venv").strip()
     before = shop.machine.shell(sums.replace(_VENV, serving))
     status, log = push(shop, "harmful", "gunicorn\npackaging\n-e .\n", setup_py=_HARMFUL)
