@@ -228,8 +228,8 @@ def write(work: Repository, name: str, text: str) -> None:
     (work.work / name).write_text(text)
 
 
-HARMLESS = (filters, hooks, submodule, inner_repository, options, many_files)
-REFUSED = (link, bad_submodule)
+HARMLESS = (filters, hooks, inner_repository, options, many_files)
+REFUSED = (link, submodule, bad_submodule)
 
 
 @pytest.mark.threat(17)
