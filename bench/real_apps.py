@@ -149,7 +149,7 @@ class OnThisMachine:
 
     def follow(self) -> tuple[int, str]:
         """Type the way out of a failure."""
-        return self.hookd("up", "app", "--set", self.app.way_out, "--yes")
+        return self.hookd("up", "--repo", str(self.bare), "--name", "app", "--set", self.app.way_out, "--yes")
 
     def fill(self) -> str:
         """Submit nothing: forms are for servers."""

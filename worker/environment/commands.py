@@ -12,6 +12,8 @@ from worker.process.run import Command
 # What uv reads instead of a requirements file: includes are expanded, and paths are absolute.
 PACKAGES: Final = "hookd-packages.txt"
 CONSTRAINTS: Final = "hookd-constraints.txt"
+# uv ignores packages that are newer.
+_DAY: Final = "UV_EXCLUDE_NEWER"
 # The exporter of poetry.lock. No other program reads all its versions.
 _POETRY: Final = ("poetry==2.5.1", "poetry-plugin-export==1.10.1")
 
@@ -65,8 +67,9 @@ class VenvCommands:
         return self._pip("install", "--no-deps", str(self.source.project))
 
     def add(self, requirements: tuple[str, ...]) -> Command:
-        """Install further packages."""
-        return self._pip("install", *requirements)
+        """Install further packages, also where the project's own are those of an earlier day."""
+        command = self._pip("install", *requirements)
+        return replace(command, env={name: value for name, value in command.env.items() if name != _DAY})
 
     def _sync_lock(self) -> Command:
         # --locked fails if the lock does not fit the project.

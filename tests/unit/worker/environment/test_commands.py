@@ -1,5 +1,6 @@
 """uv's argument vectors for each kind of project. Nothing is run here."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,10 @@ def test_create_and_add() -> None:
         "/uv", "venv", "--quiet", "--allow-existing", "--python", "/usr/bin/py", "--", "/srv/venvs/k",
     )  # fmt: skip
     assert built.add(("gunicorn",)).argv[-1] == "gunicorn"
+
+
+def test_day_of_packages_binds_the_project() -> None:
+    """hookd's own gunicorn is newer than the packages of an old project."""
+    built = replace(commands("list", "r.txt"), env={"UV_EXCLUDE_NEWER": "2022-11-11", "HOME": "/state/home"})
+    assert built.install()[0].env["UV_EXCLUDE_NEWER"] == "2022-11-11"
+    assert built.add(("gunicorn",)).env == {"HOME": "/state/home"}
