@@ -222,7 +222,9 @@ def _hand_over(task: Task, state: AppState, target: Target, name: str) -> None:
         task.recorder.line(f"the new release is bad: {found.text}")
         was_killed = isinstance(error, ReleaseKilled) and not was_killed_too_often(task, target.commit)
         if not was_killed:
-            task.try_journal(quarantine_event(task, target.commit, found.text, found.fault, served=True))
+            is_first = not any(release.good for release in state.releases)
+            event = quarantine_event(task, target.commit, found.text, found.fault, served=True, is_first=is_first)
+            task.try_journal(event)
         ending = _roll_back(task, state, handover, found.text, hint)
         ending.was_killed = was_killed
         raise ending from None

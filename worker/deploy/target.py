@@ -67,9 +67,14 @@ def pin_event(task: Task, target: Target) -> Pinned | None:
     return Pinned(**task.stamp(), commit=target.commit, head=target.head) if target.commit != target.head else None
 
 
-def quarantine_event(task: Task, commit: str, cause: str, fault: Fault, *, served: bool) -> Quarantined:
-    """Return the quarantine of a commit. An edit ends it if the configuration is to blame, or may be without a harm."""
-    ends = fault is Fault.CONFIGURATION or (not served and fault is not Fault.COMMIT)
+def quarantine_event(
+    task: Task, commit: str, cause: str, fault: Fault, *, served: bool, is_first: bool = False
+) -> Quarantined:
+    """Return the quarantine of a commit. An edit ends it if the configuration is to blame, or may be without a harm.
+
+    A first release replaces no good one.
+    """
+    ends = fault is Fault.CONFIGURATION or ((is_first or not served) and fault is not Fault.COMMIT)
     configured = task.configured_at if ends else None
     needs_fix = fault is Fault.COMMIT
     return Quarantined(

@@ -17,6 +17,7 @@ APPS: dict[str, dict[str, Any]] = {
     "entry": {"handover": "restart", "service": {"preflight": DEFAULT_CHECK}},
     "slow": {"handover": "restart", "limits": {"silence_seconds": 1}},
     "token": {"handover": "restart"},
+    "first": {"handover": "blue-green"},
 }
 # circus reads the variables of a service when it starts itself, so the check alone needs one.
 NEEDS_TOKEN = f"""
@@ -81,3 +82,16 @@ def test_edit_repeats_no_broken_commit(site: Installation) -> None:
     assert site.ship("token", {"wsgi.py": "def app(:"}).status is Status.FAILED
     site.change_app("token", limits={"keep_releases": 7})
     assert reconcile_app(site, "token").verdict is Verdict.QUARANTINED
+
+
+def test_edit_repeats_a_first_release(site: Installation) -> None:
+    """It replaced no good release. A later one that visitors may have seen stays out."""
+    bad = WSGI.format(version="one", health="500 No")
+    assert site.ship("first", {**app_files("one"), "wsgi.py": bad}).status is Status.FAILED
+    assert reconcile_app(site, "first").verdict is Verdict.QUARANTINED
+    site.change_app("first", limits={"keep_releases": 7})
+    assert ending(site, reconcile_app(site, "first")).status is Status.FAILED
+    assert site.ship("first", app_files("one")).status is Status.SUCCEEDED
+    assert site.ship("first", {"wsgi.py": bad}).status is Status.ROLLED_BACK
+    site.change_app("first", limits={"keep_releases": 8})
+    assert reconcile_app(site, "first").verdict is Verdict.QUARANTINED
