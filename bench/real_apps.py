@@ -15,10 +15,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Final
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -169,14 +168,15 @@ class OnThisMachine:
         return done.returncode, done.stdout
 
     def page(self) -> str:
-        """Return the status of the first page, or an error."""
+        """Return the status of the first page, also that of a redirect, or an error."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            with urlopen(f"http://127.0.0.1:{self.port}/", timeout=30) as answer:
-                return str(answer.status)
-        except HTTPError as error:
-            return str(error.code)
-        except (OSError, URLError) as error:
+            connection.request("GET", "/")
+            return str(connection.getresponse().status)
+        except OSError as error:
             return type(error).__name__
+        finally:
+            connection.close()
 
     def log(self) -> str:
         """Return the log of the newest deployment."""
