@@ -1,9 +1,7 @@
 """Read requirements files as pip does, and write them again as one plain list, so that uv installs what was read."""
 
-import codecs
 import re
 import shlex
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from optparse import OptionParser, Values
@@ -13,6 +11,7 @@ from typing import Final, NoReturn
 from hookd.model.hint import Hint, HintKind
 from hookd.model.text import printable
 from worker.environment.commit_files import CommitFiles
+from worker.environment.encoding import decode
 from worker.errors import CommitRefused
 
 _MAX_FILES: Final = 50
@@ -22,17 +21,6 @@ _MAX_LINE: Final = 32 * 1024
 # shlex takes the square of a word's length.
 _MAX_QUOTED: Final = 512
 _COMMENT: Final = re.compile(r"(?<!\S)#.*")
-# punycode takes the square of a text's length, and unicode_escape makes any character.
-_ENCODINGS: Final = re.compile(r"utf-8|ascii|iso8859-\d+|cp\d+|koi8-[ru]")
-_CODING: Final = re.compile(rb"coding[:=]\s*([-\w.]+)")
-# The longest first, because that of UTF-32 starts with that of UTF-16.
-_MARKS: Final = (
-    (BOM_UTF8, "utf-8"),
-    (BOM_UTF32_LE, "utf-32-le"),
-    (BOM_UTF32_BE, "utf-32-be"),
-    (BOM_UTF16_LE, "utf-16-le"),
-    (BOM_UTF16_BE, "utf-16-be"),
-)
 _VARIABLE: Final = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _NAMED: Final = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<place>\S+)")
 _URL: Final = re.compile(r"(?!file:)[a-z+]+://|git@", re.IGNORECASE)
@@ -205,24 +193,6 @@ class _Reader:
             if found is not None and found.exists():
                 return found
         raise CommitRefused(f"{path.name} needs {text[:80]}, which is not in the commit", hint=_FREEZE_HINT)
-
-
-def decode(content: bytes) -> str:
-    """Return the text of a requirements file: by its byte order mark, its coding comment, as UTF-8 or as Latin-1."""
-    for mark, encoding in _MARKS:
-        if content.startswith(mark):
-            return content[len(mark) :].decode(encoding, "replace")
-    for line in content.split(b"\n")[:2]:
-        if line.startswith(b"#") and (named := _CODING.search(line)):
-            try:
-                encoding = codecs.lookup(named[1].decode("ascii")).name
-                return content.decode(encoding if _ENCODINGS.fullmatch(encoding) else "utf-8")
-            except (LookupError, UnicodeDecodeError):
-                break
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
 
 
 def logical_lines(text: str) -> Iterator[str]:

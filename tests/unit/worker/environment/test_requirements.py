@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.releases import release
 from worker.environment.commit_files import CommitFiles
-from worker.environment.requirements import PackageList, decode, logical_lines, read_package_list
+from worker.environment.requirements import PackageList, logical_lines, read_package_list
 from worker.errors import CommitRefused
 
 
@@ -66,21 +66,6 @@ def test_include_itself(tmp_path: Path) -> None:
 )
 def test_logical_lines(text: str, lines: list[str]) -> None:
     assert list(logical_lines(text)) == lines
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "fl\u00e4sk\r\n".encode("utf-16"),
-        "fl\u00e4sk".encode("utf-32"),
-        "\ufefffl\u00e4sk".encode(),
-        "# -*- coding: latin-1 -*-\nfl\u00e4sk".encode("latin-1"),
-        "fl\u00e4sk".encode("latin-1"),
-        "# coding: nonsense\nfl\u00e4sk".encode(),
-    ],
-)
-def test_decode_like_pip(content: bytes) -> None:
-    assert "fl\u00e4sk" in decode(content)
 
 
 @pytest.mark.parametrize(
